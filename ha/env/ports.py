@@ -1,0 +1,259 @@
+"""What the monitor needs of the world, as small Protocols, and the trouble each may report.
+
+Two bundles: the agent's `Env` (the broker does its storage and its looking around) and the broker's
+`BrokerEnv` (the real things). A simulator or a test may stand in at either seam.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ha.core.sighting import VmSighting
+
+
+class EnvError(Exception):
+    """Trouble of the world that the caller is expected to meet."""
+
+
+class WhiteboardFailed(EnvError):
+    """Raised by a whiteboard when storage refuses a read or a write."""
+
+
+class LostWrite(WhiteboardFailed):
+    """Raised by a whiteboard when the block read back is not the block written."""
+
+
+class LockspaceFailed(EnvError):
+    """Raised by a lockspace when sanlock refuses or cannot be asked; `code` is sanlock's errno."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class HostIdTaken(LockspaceFailed):
+    """Raised by a lockspace when this host already holds another id, or another host holds this."""
+
+
+class VmTrouble(EnvError):
+    """The engine VM could not be acted upon."""
+
+
+class VmUnreachable(VmTrouble):
+    """Raised when libvirt does not answer: nothing is known of what happened to the request."""
+
+
+class VmMissing(VmTrouble):
+    """Raised by shutdown and power_off when the VM does not exist on this host."""
+
+
+class VmAlreadyRuns(VmTrouble):
+    """Raised by start when the VM exists here and is neither down nor paused."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"VM exists and its status is {status}")
+        self.status = status
+
+
+class VmStartFailed(VmTrouble):
+    """Raised by start when libvirt refuses the VM for another reason than its lease."""
+
+
+class VmLocked(VmStartFailed):
+    """Raised by start when another host holds the VM's lease."""
+
+
+class BrokerUnreachable(EnvError):
+    """Raised by the broker link when the broker does not answer in time."""
+
+
+class BrokerError(EnvError):
+    """Raised by the broker link when the broker answers with an error.
+
+    `kind` is "not_locked", "storage", "lost_write", "bad_request" or "failed".
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message
+
+
+class Clock(Protocol):
+    """The two clocks of a host and the only way to wait."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary point, never set back while the host is up."""
+
+    def wall(self) -> float:
+        """Seconds since 1970, for display only."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait this long."""
+
+
+class Whiteboard(Protocol):
+    """The shared area on storage. Every method raises WhiteboardFailed."""
+
+    def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
+        """The non-empty blocks of 4096 bytes among these ids; None reads the whole range."""
+
+    def write_block(self, host_id: int, block: bytes) -> None:
+        """Write one block and read it back from storage (LostWrite)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """What sanlock says about one host id of a lockspace; state as in `sanlock host_status`."""
+
+    host_id: int
+    state: str
+    generation: int
+    timestamp: int
+
+
+class Lockspace(Protocol):
+    """One sanlock lockspace. Every method raises LockspaceFailed."""
+
+    def join(self, host_id: int) -> None:
+        """Take the lease on this host id; returns when it is held (HostIdTaken)."""
+
+    def leave(self, host_id: int) -> None:
+        """Give the lease back; nothing happens if it is not held."""
+
+    def held(self, host_id: int) -> bool | None:
+        """Whether this host holds the lease; None while sanlock is taking or leaving it."""
+
+    def holders(self) -> Sequence[LeaseHolder]:
+        """All host ids that sanlock has seen in use."""
+
+
+class EngineVm(Protocol):
+    """The engine VM on this host."""
+
+    def start(self, xml: str) -> None:
+        """Start it; blocks while the lease's owner only looks dead.
+
+        Raises VmAlreadyRuns, VmLocked, VmStartFailed, VmUnreachable.
+        """
+
+    def shutdown(self) -> None:
+        """Press its power button; returns at once. Raises VmMissing, VmTrouble, VmUnreachable."""
+
+    def power_off(self) -> None:
+        """Cut its power; returns when it is off. Raises VmMissing, VmTrouble, VmUnreachable."""
+
+    def sighting(self) -> VmSighting:
+        """What is seen of it now; an unreachable libvirt is a sighting too (UNKNOWN)."""
+
+    def watch(self, callback: Callable[[VmSighting], None]) -> None:
+        """Call back from another thread after every change, also after libvirt came back."""
+
+
+class Probes(Protocol):
+    """One look at the host each; None where the look failed."""
+
+    def network(self) -> float:
+        """Share of successful network probes, 0 to 1. Takes seconds."""
+
+    def bridge_up(self) -> bool:
+        """Whether the management bridge is up."""
+
+    def memory_free_mib(self) -> float | None:
+        """Memory that a new VM could have, in MiB."""
+
+    def cpu_load_without_engine(self) -> float | None:
+        """Share of the processors in use, 0 to 1, less the engine VM's; None until known."""
+
+    def health_page_ok(self) -> bool:
+        """Whether the engine's health page says that all is well. Takes up to 20 s."""
+
+
+class Notifier(Protocol):
+    """Tells people."""
+
+    def notify(self, event: str, detail: str) -> None:
+        """Queue a message about this event; never blocks, never raises."""
+
+
+class Monitors(Protocol):
+    """The broker's other services to the agent and the command.
+
+    Every method raises BrokerUnreachable and BrokerError.
+    """
+
+    def monitors(self) -> Mapping[str, object]:
+        """The six monitors' latest values by upstream's names, parsed, as in the wire format.
+
+        {"network": float, "bridge": bool, "mem-free": float | None, "cpu-load": float | None,
+        "engine-health": {"vm", "health", "detail"[, "reason"]}, "storage-domain": bool}
+        """
+
+    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
+        """Keep the agent's list of hosts alive, its own id included, for the status command."""
+
+    def live_hosts(self) -> "LiveHosts":
+        """The list kept last."""
+
+    def notify(self, event: str, detail: str) -> None:
+        """Queue a notification."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHosts:
+    """The agent's last list of hosts alive; `age_seconds` is None when it never gave one."""
+
+    host_ids: tuple[int, ...]
+    age_seconds: float | None
+
+
+class SharedWhiteboard(Protocol):
+    """The whiteboard through the broker. Raises BrokerUnreachable and BrokerError."""
+
+    def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
+        """The non-empty blocks among these ids, read from storage now; None: the whole range."""
+
+    def write_block(self, block: bytes) -> None:
+        """Write the block of this host; "not_locked" without the lease on its host id."""
+
+    def set_global_maintenance(self, on: bool) -> None:
+        """Write block 0 and read it back from storage."""
+
+
+class HostIdLease(Protocol):
+    """This host's id in the lockspaces, through the broker."""
+
+    def lock_host_id(self) -> None:
+        """Take the lease on this host's id in both lockspaces; returns when both are held."""
+
+    def release_host_id(self) -> None:
+        """Give back the lease on the whiteboard's host id; the VM's lockspace stays joined."""
+
+    def host_id_locked(self) -> bool:
+        """Whether the lease on the whiteboard's host id is held."""
+
+
+class Broker(Monitors, SharedWhiteboard, HostIdLease, Protocol):
+    """All that the broker does for others, in three parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """The agent's world."""
+
+    clock: Clock
+    broker: Broker
+    engine_vm: EngineVm
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerEnv:
+    """The broker's world. `lockspace` guards the whiteboard, `vm_lockspace` the engine VM."""
+
+    clock: Clock
+    whiteboard: Whiteboard
+    lockspace: Lockspace
+    vm_lockspace: Lockspace
+    engine_vm: EngineVm
+    probes: Probes
+    notifier: Notifier
