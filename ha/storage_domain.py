@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ZERO_UUID = "00000000-0000-0000-0000-000000000000"
-BLOCK_TYPES = ("fc", "iscsi")
-FILE_TYPES = ("nfs", "nfs3", "nfs4", "glusterfs")
+from ha.config import BLOCK_DOMAINS, FILE_DOMAINS
+
+FILE_SYSTEMS = {"nfs": "nfs", "nfs3": "nfs", "nfs4": "nfs", "glusterfs": "glusterfs"}
 ALIGN_BYTES = 1024 * 1024
 # VDSM keeps 100 lease slots of a block domain's `leases` volume for itself.
 BLOCK_VM_LEASE_OFFSET_BYTES = 101 * ALIGN_BYTES
@@ -57,7 +57,7 @@ class StorageDomain:
     @property
     def is_block(self) -> bool:
         """Whether the volumes are devices."""
-        return self.domain_type in BLOCK_TYPES
+        return self.domain_type in BLOCK_DOMAINS
 
     @property
     def mount(self) -> Path:
@@ -128,7 +128,7 @@ def escape_server_path(server_path: str) -> str:
 def mount_point(domain_type: str, server_path: str, root: Path = Path("/")) -> Path:
     """Return the directory below which the domains of one storage server are found."""
     base = root / "rhev/data-center/mnt"
-    if domain_type in BLOCK_TYPES:
+    if domain_type in BLOCK_DOMAINS:
         return base / "blockSD"
     name = escape_server_path(server_path.rstrip("/"))
     return base / "glusterSD" / name if domain_type == "glusterfs" else base / name
@@ -140,18 +140,16 @@ def storage_domain_of(values: Mapping[str, str], root: Path = Path("/")) -> Stor
     Raises StorageError with every key that is missing or no UUID, or an unknown domain type.
     """
     kind = values.get("domainType", "")
-    if kind not in BLOCK_TYPES + FILE_TYPES:
+    if kind not in BLOCK_DOMAINS + FILE_DOMAINS:
         raise StorageError(f"Unknown domainType {kind!r} in hosted-engine.conf")
     keys = ["sdUUID", *(key for pair in _KEYS.values() for key in pair)]
     wrong = [key for key in keys if not _UUID.fullmatch(values.get(key, ""))]
-    if kind in FILE_TYPES and not values.get("storage"):
+    if kind in FILE_DOMAINS and not values.get("storage"):
         wrong.append("storage")
     if wrong:
         raise StorageError(f"Missing or no UUID in hosted-engine.conf: {', '.join(wrong)}")
     volumes = {name: VolumeId(values[i], values[v]) for name, (i, v) in _KEYS.items()}
-    return StorageDomain(
-        values["sdUUID"], kind, values.get("storage", ""), root=root, **volumes
-    )
+    return StorageDomain(values["sdUUID"], kind, values.get("storage", ""), root=root, **volumes)
 
 
 def connect(
@@ -179,8 +177,10 @@ def connect_mount(
 ) -> None:
     """Mount the storage of a file domain at its place, unless something is mounted there."""
     if not is_mounted(target):
+        kind = FILE_SYSTEMS.get(domain.domain_type)
+        if kind is None:
+            raise StorageError(f"Mount {domain.server_path} at {target} first")
         target.mkdir(parents=True, exist_ok=True)
-        kind = "glusterfs" if domain.domain_type == "glusterfs" else "nfs"
         (mount or run_mount)(kind, domain.server_path, target, options)
 
 

@@ -1,0 +1,248 @@
+"""The engine VM's libvirt domain: made from a deployment's answers, and readied for a start."""
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ha.vm_conf import (
+    XML_KEY,
+    Spec,
+    VmConf,
+    VmConfError,
+    encode_xml,
+    format_vm_conf,
+    parse_vm_conf,
+)
+
+DOMAIN_NAME = "HostedEngine"
+SERIAL_LOG = Path("/var/log/libvirt/qemu/HostedEngine-serial.log")
+# Without a processor model in the answers: the emulator's plainest, or the host's own.
+EMULATED_CPU = "qemu64"
+
+
+@dataclass(frozen=True, slots=True)
+class VmSpec:
+    """What a deployment says of its engine VM; sizes in MiB."""
+
+    uuid: str
+    memory_mib: int
+    vcpus: int
+    machine: str
+    cpu_model: str
+    mac: str
+    bridge: str
+    disk: Path
+    disk_is_block: bool
+    image: str
+    volume: str
+    sd_uuid: str
+    lease: Path
+    lease_offset_bytes: int
+    cdrom: str = ""
+
+
+def vm_conf_text(spec: VmSpec, generated: str) -> str:
+    """Return the vm.conf of a deployment: plain lines and the XML, which say the same."""
+    cdrom: Spec = {
+        "type": "disk", "device": "cdrom", "index": "2", "iface": "ide", "readonly": "true",
+        "shared": "false", "path": spec.cdrom, **({"bootOrder": "2"} if spec.cdrom else {}),
+    }  # fmt: skip
+    disk: Spec = {
+        "type": "disk", "device": "disk", "index": "0", "iface": "virtio", "format": "raw",
+        "shared": "exclusive", "readonly": "false", "propagateErrors": "off", "bootOrder": "1",
+        "domainID": spec.sd_uuid, "imageID": spec.image, "volumeID": spec.volume,
+    }  # fmt: skip
+    nic: Spec = {
+        "type": "interface", "device": "bridge", "nicModel": "pv", "macAddr": spec.mac,
+        "network": spec.bridge, "linkActive": "true",
+    }  # fmt: skip
+    values: dict[str, Spec] = {
+        "vmId": spec.uuid, "vmName": DOMAIN_NAME, "memSize": str(spec.memory_mib),
+        "smp": str(spec.vcpus), "maxVCpus": str(spec.vcpus), "emulatedMachine": spec.machine,
+        "display": "vnc", XML_KEY: encode_xml(domain_xml(spec)),
+    }  # fmt: skip
+    others: tuple[Spec, ...] = (
+        {"type": "console", "device": "serial"},
+        {"type": "graphics", "device": "vnc"},
+        {"type": "video", "device": "vga"},
+    )
+    comments = (
+        f"Generated {generated} by hosted-engine --deploy.",
+        "A start uses the XML in xmlBase64. In a copy for --vm-start --vm-conf, a changed cdrom",
+        "path or bootOrder below is carried over to it.",
+    )
+    conf = VmConf(values, {"devices": (cdrom, disk, nic, *others)})
+    return format_vm_conf(conf, comments)
+
+
+def domain_xml(spec: VmSpec) -> str:
+    """Return the libvirt XML of the engine VM, but for what depends on the starting host."""
+    domain = ET.Element("domain", type="kvm")
+    _text(domain, "name", DOMAIN_NAME)
+    _text(domain, "uuid", spec.uuid)
+    _text(domain, "memory", str(spec.memory_mib), unit="MiB")
+    _text(domain, "vcpu", str(spec.vcpus))
+    system = ET.SubElement(domain, "os")
+    _text(system, "type", "hvm", arch="x86_64", machine=spec.machine)
+    ET.SubElement(ET.SubElement(domain, "features"), "acpi")
+    if spec.cpu_model:
+        cpu = ET.SubElement(domain, "cpu", mode="custom", match="exact")
+        _text(cpu, "model", spec.cpu_model, fallback="allow")
+    ET.SubElement(domain, "clock", offset="utc")
+    for event, doing in (("poweroff", "destroy"), ("reboot", "restart"), ("crash", "destroy")):
+        _text(domain, f"on_{event}", doing)
+    devices = ET.SubElement(domain, "devices")
+    _add_disk(devices, spec)
+    _add_lease(devices, spec)
+    _add_others(devices, spec)
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def start_xml(text: str, *, host_name: str, kvm: bool, reference: str | None = None) -> str:
+    """Return the XML with which this host starts the VM of a vm.conf.
+
+    `reference` is the host's own vm.conf when `text` is an edited copy of it: what was edited in
+    the plain lines or in the XML takes effect. Raises VmConfError when both were edited, when
+    something was edited that does not take effect, or when there is no XML.
+    """
+    conf = parse_vm_conf(text)
+    if conf.xml is None:
+        raise VmConfError(f"There is no {XML_KEY} in the vm.conf, so there is nothing to start")
+    try:
+        domain = ET.fromstring(conf.xml)
+    except ET.ParseError as error:
+        raise VmConfError(f"The XML in {XML_KEY} is broken: {error}") from error
+    if reference is not None:
+        _carry_over(domain, conf, parse_vm_conf(reference))
+    _fit_to_host(domain, host_name, kvm=kvm)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def kvm_usable() -> bool:
+    """Whether this host can run the VM with hardware help."""
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def _carry_over(domain: ET.Element, conf: VmConf, reference: VmConf) -> None:
+    """Put a changed cdrom path or boot order of the plain lines into the XML."""
+    if _plain(conf) == _plain(reference):
+        return
+    if conf.xml != reference.xml:
+        raise VmConfError(
+            f"Both the plain lines and {XML_KEY} were edited. Edit one of them: undo the other"
+        )
+    if _plain(conf, bootable=False) != _plain(reference, bootable=False):
+        raise VmConfError(
+            "Only the cdrom's path and bootOrder take effect in the plain lines."
+            f" Edit the XML in {XML_KEY} for anything else"
+        )
+    orders = [disk["bootOrder"] for disk in conf.disks if disk.get("bootOrder")]
+    if len(set(map(str, orders))) != len(orders):
+        raise VmConfError("Two devices have the same bootOrder: give each its own number")
+    for disk in conf.disks:
+        element = _disk_element(domain, str(disk.get("device", "disk")))
+        _set_boot(element, str(disk.get("bootOrder", "")))
+        if disk.get("device") == "cdrom":
+            _set_medium(element, str(disk.get("path", "")))
+
+
+def _plain(conf: VmConf, *, bootable: bool = True) -> Mapping[str, object]:
+    dropped = () if bootable else ("path", "bootOrder")
+    devices = [
+        {name: value for name, value in device.items() if name not in dropped}
+        if isinstance(device, dict) and device.get("type") == "disk"
+        else device
+        for device in conf.lists.get("devices", ())
+    ]
+    values = {key: value for key, value in conf.values.items() if key != XML_KEY}
+    return {**values, **conf.lists, "devices": devices}
+
+
+def _disk_element(domain: ET.Element, device: str) -> ET.Element:
+    element = domain.find(f"./devices/disk[@device='{device}']")
+    if element is None:
+        raise VmConfError(f"The XML in {XML_KEY} has no {device} to which the edit applies")
+    return element
+
+
+def _set_boot(disk: ET.Element, order: str) -> None:
+    for boot in disk.findall("boot"):
+        disk.remove(boot)
+    if order:
+        if not re.fullmatch(r"[1-9][0-9]*", order):
+            raise VmConfError(f"bootOrder {order!r} is not a positive number")
+        ET.SubElement(disk, "boot", order=order)
+
+
+def _set_medium(cdrom: ET.Element, path: str) -> None:
+    for source in cdrom.findall("source"):
+        cdrom.remove(source)
+    if path:
+        ET.SubElement(cdrom, "source", file=path)
+
+
+def _fit_to_host(domain: ET.Element, host_name: str, *, kvm: bool) -> None:
+    """Set what differs from host to host: the accelerator and the host's name in SMBIOS."""
+    domain.set("type", "kvm" if kvm else "qemu")
+    if domain.find("cpu") is None:
+        cpu = ET.SubElement(domain, "cpu", mode="host-model" if kvm else "custom")
+        if not kvm:
+            _text(cpu, "model", EMULATED_CPU, fallback="allow")
+    for old in domain.findall("sysinfo"):
+        domain.remove(old)
+    system = ET.SubElement(ET.SubElement(domain, "sysinfo", type="smbios"), "system")
+    # As VDSM does: so the guest can tell on which host it runs.
+    _text(system, "entry", "oVirt", name="manufacturer")
+    _text(system, "entry", host_name, name="serial")
+    operating = domain.find("os")
+    if operating is not None and operating.find("smbios") is None:
+        ET.SubElement(operating, "smbios", mode="sysinfo")
+
+
+def _add_disk(devices: ET.Element, spec: VmSpec) -> None:
+    kind, attribute = ("block", "dev") if spec.disk_is_block else ("file", "file")
+    disk = ET.SubElement(devices, "disk", type=kind, device="disk")
+    io = "native" if spec.disk_is_block else "threads"
+    ET.SubElement(disk, "driver", name="qemu", type="raw", cache="none", io=io, error_policy="stop")
+    ET.SubElement(disk, "source", {attribute: str(spec.disk)})
+    ET.SubElement(disk, "target", dev="vda", bus="virtio")
+    ET.SubElement(disk, "boot", order="1")
+    cdrom = ET.SubElement(devices, "disk", type="file", device="cdrom")
+    _set_medium(cdrom, spec.cdrom)
+    ET.SubElement(cdrom, "target", dev="hdc", bus="ide")
+    ET.SubElement(cdrom, "readonly")
+    if spec.cdrom:
+        _set_boot(cdrom, "2")
+
+
+def _add_lease(devices: ET.Element, spec: VmSpec) -> None:
+    lease = ET.SubElement(devices, "lease")
+    _text(lease, "lockspace", spec.sd_uuid)
+    _text(lease, "key", spec.volume)
+    ET.SubElement(lease, "target", path=str(spec.lease), offset=str(spec.lease_offset_bytes))
+
+
+def _add_others(devices: ET.Element, spec: VmSpec) -> None:
+    nic = ET.SubElement(devices, "interface", type="bridge")
+    ET.SubElement(nic, "mac", address=spec.mac)
+    ET.SubElement(nic, "source", bridge=spec.bridge)
+    ET.SubElement(nic, "model", type="virtio")
+    ET.SubElement(nic, "rom", enabled="no")
+    serial = ET.SubElement(devices, "serial", type="pty")
+    ET.SubElement(serial, "log", file=str(SERIAL_LOG), append="on")
+    ET.SubElement(
+        devices, "graphics", type="vnc", port="-1", autoport="yes", listen="0.0.0.0",
+        passwd="", passwdValidTo="1970-01-01T00:00:01",
+    )  # fmt: skip
+    ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga", vram="16384")
+    ET.SubElement(devices, "memballoon", model="none")
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, attributes)
+    element.text = text
+    return element
