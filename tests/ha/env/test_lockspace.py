@@ -1,0 +1,151 @@
+"""The lockspace adapter against a real sanlock daemon of the test's own, and scripted refusals."""
+
+import errno
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+sanlock = pytest.importorskip("sanlock", reason="the distribution's sanlock binding is missing")
+
+from ha.env.lockspace import (  # noqa: E402  (needs the binding)
+    SanlockLockspace,
+    initialise_lease,
+    initialise_lockspace,
+)
+from ha.env.ports import HostIdTaken, LeaseHolder, LockspaceFailed  # noqa: E402
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if not shutil.which("sanlock"):
+        pytest.skip("sanlock is not installed")
+    # A socket's path has a limit of 108 bytes, which pytest's folders can exceed.
+    run = Path(f"/tmp/sanlock-{time.monotonic_ns()}")
+    run.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SANLOCK_RUN_DIR", str(run))
+        patch.setenv("SANLOCK_PRIVILEGED", "0")
+        argv = ["sanlock", "daemon", "-D", *["-w", "0", "-l", "0", "-h", "0", "-U", "root", "-G", "root"]]
+        log = tmp_path_factory.mktemp("sanlock") / "log"
+        with log.open("w") as out:
+            process = subprocess.Popen(argv, stdout=out, stderr=out)
+        try:
+            await_socket(process, run, log)
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            shutil.rmtree(run)
+
+
+def await_socket(process: "subprocess.Popen[bytes]", run: Path, log: Path) -> None:
+    for _ in range(50):
+        if (run / "sanlock.sock").exists():
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    pytest.skip(f"sanlock does not run here: {log.read_text()[-200:]}")
+
+
+def area(folder: Path, name: str) -> Path:
+    path = folder / name
+    with path.open("wb") as file:
+        file.truncate(MIB)
+    initialise_lockspace(name, path)
+    return path
+
+
+def open_lockspace(path: Path) -> SanlockLockspace:
+    return SanlockLockspace(path.name, path, io_timeout_seconds=1, pause=lambda _: None)
+
+
+def await_holders(lockspace: SanlockLockspace) -> Sequence[LeaseHolder]:
+    """sanlock knows the holders only after it has renewed its own lease once."""
+    for _ in range(100):
+        if holders := lockspace.holders():
+            return holders
+        time.sleep(0.1)
+    return ()
+
+
+@pytest.mark.usefixtures("daemon")
+def test_join_hold_and_leave(tmp_path: Path) -> None:
+    lockspace = open_lockspace(area(tmp_path, "he-join"))
+    assert lockspace.held(1) is False
+    assert lockspace.holders() == ()
+    lockspace.join(1)
+    assert lockspace.held(1) is True
+    lockspace.join(1)  # already held
+    assert [holder.host_id for holder in await_holders(lockspace)] == [1]
+    with pytest.raises(HostIdTaken, match="host id 2"):
+        lockspace.join(2)
+    lockspace.leave(1)
+    assert lockspace.held(1) is False
+    lockspace.leave(1)  # nothing to leave
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_lockspace_that_was_never_written_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "blank"
+    path.write_bytes(b"\0" * MIB)
+    with pytest.raises(LockspaceFailed, match="blank"):
+        open_lockspace(path).join(1)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_lease_is_written_where_it_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "leases"
+    with path.open("wb") as file:
+        file.truncate(3 * MIB)
+    initialise_lease("he", "engine", path, offset_bytes=MIB)
+    assert sanlock.read_resource(str(path), MIB)["resource"] == b"engine"
+    assert path.read_bytes()[:MIB] == b"\0" * MIB
+
+
+def refusals(*codes: int) -> Iterator[sanlock.SanlockException]:
+    return (sanlock.SanlockException(code, "refused", "by the test") for code in codes)
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[float]:
+    """Let sanlock refuse with these codes, then succeed; return the pauses made."""
+    script = refusals(*codes)
+
+    def add_lockspace(*_: object, **__: object) -> None:
+        refusal = next(script, None)
+        if refusal:
+            raise refusal
+
+    monkeypatch.setattr(sanlock, "add_lockspace", add_lockspace)
+    return []
+
+
+def join_with(pauses: list[float]) -> None:
+    SanlockLockspace("he", Path("/nowhere"), pause=pauses.append).join(1)
+
+
+def test_joining_is_tried_five_times_five_seconds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = scripted(monkeypatch, *[errno.ENOENT] * 4)
+    join_with(pauses)
+    assert pauses == [5.0] * 4
+
+
+def test_the_fifth_refusal_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = scripted(monkeypatch, *[errno.EINPROGRESS] * 5)
+    with pytest.raises(LockspaceFailed):
+        join_with(pauses)
+    assert pauses == [5.0] * 4
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, -262])
+def test_a_taken_host_id_is_fatal_at_once(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    pauses = scripted(monkeypatch, code)
+    with pytest.raises(HostIdTaken):
+        join_with(pauses)
+    assert pauses == []
