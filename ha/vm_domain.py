@@ -47,7 +47,7 @@ class VmSpec:
 def vm_conf_text(spec: VmSpec, generated: str) -> str:
     """Return the vm.conf of a deployment: plain lines and the XML, which say the same."""
     cdrom: Spec = {
-        "type": "disk", "device": "cdrom", "index": "2", "iface": "ide", "readonly": "true",
+        "type": "disk", "device": "cdrom", "index": "2", "readonly": "true",
         "shared": "false", "path": spec.cdrom, **({"bootOrder": "2"} if spec.cdrom else {}),
     }  # fmt: skip
     disk: Spec = {
@@ -213,7 +213,9 @@ def _add_disk(devices: ET.Element, spec: VmSpec) -> None:
     ET.SubElement(disk, "boot", order="1")
     cdrom = ET.SubElement(devices, "disk", type="file", device="cdrom")
     _set_medium(cdrom, spec.cdrom)
-    ET.SubElement(cdrom, "target", dev="hdc", bus="ide")
+    # The q35 machines have no IDE.
+    dev, bus = ("sdc", "sata") if "q35" in spec.machine else ("hdc", "ide")
+    ET.SubElement(cdrom, "target", dev=dev, bus=bus)
     ET.SubElement(cdrom, "readonly")
     if spec.cdrom:
         _set_boot(cdrom, "2")

@@ -1,0 +1,240 @@
+"""A deployment's storage: found if it is there, made and emptied if it is not."""
+
+import os
+import pwd
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ha.conf_archive import ARCHIVE_BYTES, read_archive
+from ha.core.record import RANGE_BYTES
+from ha.direct_io import read_direct, write_direct
+from ha.env.ports import Lockspace
+from ha.storage_domain import ALIGN_BYTES, StorageDomain, StorageError, VolumeId
+
+LOCKSPACE_NAME = "hosted-engine"
+MIB = 1024 * 1024
+METADATA_BYTES = 128 * MIB
+LOCKSPACE_BYTES = 1024 * MIB
+CONFIGURATION_BYTES = 1024 * MIB
+# Leases for 2000 hosts with sectors of 512 bytes, as VDSM sizes them.
+IDS_BYTES = 8 * MIB
+# Upstream empties 1 MiB, so that old data beyond it shows up as records of hosts after 255.
+EMPTIED_BYTES = -(-RANGE_BYTES // MIB) * MIB
+_SPECIAL_BYTES = {"ids": IDS_BYTES, "leases": IDS_BYTES, "inbox": MIB, "outbox": MIB}
+_COPY_BYTES = 4 * MIB
+_UUID_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Sanlock(Protocol):
+    """What a deployment and the cleaning of a block need of sanlock."""
+
+    def lockspace(self, name: str, path: Path) -> Lockspace:
+        """Return a lockspace at the start of a file or device."""
+
+    def initialise_lockspace(self, name: str, path: Path) -> None:
+        """Write an empty lockspace. Raises LockspaceFailed."""
+
+    def initialise_lease(self, lockspace: str, name: str, path: Path, *, offset_bytes: int) -> None:
+        """Write a free lease. Raises LockspaceFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A hosted engine that the storage already holds: its configuration and the archive's place."""
+
+    archive: Path
+    files: Mapping[str, str]
+
+
+def find_deployment(mount: Path, sd_uuid: str) -> Found | None:
+    """Return the hosted engine on mounted storage, or None when there is none.
+
+    Raises StorageError when there are several, when the domain asked for holds something else,
+    or when a domain is there but its configuration cannot be read (a deployment that broke off).
+    """
+    domains = [
+        place
+        for place in sorted(mount.iterdir())
+        if _UUID_NAME.fullmatch(place.name) and (not sd_uuid or place.name == sd_uuid)
+    ]
+    hosted = [place for place in domains if _descriptions(place, "HEMD")]
+    if not hosted:
+        if sd_uuid and domains:
+            raise StorageError(f"{domains[0]} is there and is no hosted-engine storage domain")
+        return None
+    if len(hosted) > 1:
+        names = ", ".join(place.name for place in hosted)
+        raise StorageError(f"Several hosted engines in {mount}: {names}. Say which with sdUUID")
+    volumes = _descriptions(hosted[0], "HECI")
+    if len(volumes) != 1:
+        raise StorageError(f"{hosted[0]} has no configuration volume: {remedy_for(hosted[0])}")
+    try:
+        return Found(volumes[0], read_archive(volumes[0]))
+    except StorageError as error:
+        raise StorageError(f"{error}: {remedy_for(hosted[0])}") from error
+
+
+def find_on_devices(domain: StorageDomain) -> Found | None:
+    """Return the hosted engine on a block domain's devices, or None when they hold none."""
+    device = domain.place(domain.configuration)
+    try:
+        return Found(device, read_archive(device))
+    except StorageError:
+        # Never used, or something else was on it: either way no hosted engine to join.
+        return None
+
+
+def remedy_for(directory: Path) -> str:
+    """Say how to remove what a broken deployment left on storage."""
+    return f"a deployment broke off here. Make sure that no host uses it, then: rm -r {directory}"
+
+
+def create_file_domain(domain: StorageDomain, disk_bytes: int) -> None:
+    """Make a file domain's directories and volumes; raises StorageError and OSError."""
+    if domain.directory.exists():
+        raise StorageError(f"{domain.directory} is already there: {remedy_for(domain.directory)}")
+    owner = storage_owner()
+    for name in ("dom_md", "images", "ha_agent"):
+        _make_directory(domain.directory / name, domain.directory, owner)
+    for name, size_bytes in _SPECIAL_BYTES.items():
+        _make_file(domain.special(name), size_bytes, owner)
+    _write_text(domain.special("metadata"), _domain_metadata(domain), owner)
+    volumes = (
+        (domain.metadata, METADATA_BYTES, "HEMD", "hosted-engine.metadata"),
+        (domain.lockspace, LOCKSPACE_BYTES, "HESD", "hosted-engine.lockspace"),
+        (domain.configuration, CONFIGURATION_BYTES, "HECI", "HostedEngineConfigurationImage"),
+        (domain.engine_disk, disk_bytes, "HEVD", "Hosted Engine Image"),
+    )
+    for volume, size_bytes, kind, description in volumes:
+        place = domain.place(volume)
+        _make_directory(place.parent, domain.directory, owner)
+        _make_file(place, size_bytes, owner)
+        text = _volume_metadata(domain, volume, size_bytes, f"{kind}|{description}")
+        _write_text(place.with_name(f"{place.name}.meta"), text, owner)
+    _make_file(domain.vm_lease[0], ALIGN_BYTES, owner)
+
+
+def own_devices(domain: StorageDomain) -> None:
+    """Give a block domain's devices on this host to the daemons that use them."""
+    owner = storage_owner()
+    places = [domain.special("ids"), domain.special("leases")]
+    for place in (*places, *(domain.place(volume) for volume in domain.volumes)):
+        _own(place.resolve(), owner)
+
+
+def empty_whiteboard(domain: StorageDomain) -> None:
+    """Zero the whole whiteboard and the configuration, and read back; raises StorageError."""
+    metadata, conf = domain.place(domain.metadata), domain.place(domain.configuration)
+    _require_room(metadata, EMPTIED_BYTES)
+    try:
+        for offset_bytes in range(0, EMPTIED_BYTES, MIB):
+            write_direct(metadata, offset_bytes, bytes(MIB))
+        write_direct(conf, 0, bytes(ARCHIVE_BYTES))
+        empty = all(
+            not any(read_direct(metadata, offset_bytes, MIB))
+            for offset_bytes in range(0, EMPTIED_BYTES, MIB)
+        )
+    except OSError as error:
+        raise StorageError(f"{metadata}: {error.strerror or error}") from error
+    if not empty:
+        raise StorageError(f"{metadata}: zeroes were written but something else is read")
+
+
+def initialise_leases(domain: StorageDomain, sanlock: Sanlock) -> None:
+    """Write both lockspaces and the engine VM's lease. Raises LockspaceFailed, StorageError."""
+    lease, offset_bytes = domain.vm_lease
+    _require_room(lease, offset_bytes + ALIGN_BYTES)
+    sanlock.initialise_lockspace(LOCKSPACE_NAME, domain.place(domain.lockspace))
+    sanlock.initialise_lockspace(domain.sd_uuid, domain.ids)
+    sanlock.initialise_lease(
+        domain.sd_uuid, domain.engine_disk.volume, lease, offset_bytes=offset_bytes
+    )
+
+
+def import_disk(image: Path, target: Path, *, sparse: bool, say: Callable[[str], None]) -> None:
+    """Copy a raw disk image into the engine disk; raises StorageError when it does not fit."""
+    size_bytes = image.stat().st_size
+    _require_room(target, size_bytes)
+    said = time.monotonic()
+    with image.open("rb") as source, target.open("r+b", buffering=0) as disk:
+        for offset_bytes in range(0, size_bytes, _COPY_BYTES):
+            chunk = source.read(_COPY_BYTES)
+            # A new file reads as zeroes; a device may hold anything.
+            if not sparse or any(chunk):
+                os.pwrite(disk.fileno(), chunk, offset_bytes)
+            if time.monotonic() - said > 5:
+                said = time.monotonic()
+                say(f"  {offset_bytes // MIB} of {size_bytes // MIB} MiB copied")
+        os.fsync(disk.fileno())
+
+
+def storage_owner() -> tuple[int, int] | None:
+    """Return the owner of files on the storage: VDSM's if it is here, else sanlock's."""
+    for name in ("vdsm", "sanlock"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return user.pw_uid, user.pw_gid
+    return None
+
+
+def _descriptions(directory: Path, kind: str) -> list[Path]:
+    """Return the volumes of one kind: the .meta files beside the volumes tell."""
+    found = []
+    for meta in sorted(directory.glob("images/*/*.meta")):
+        if f"DISKTYPE={kind}" in meta.read_text(encoding="utf-8").splitlines():
+            found.append(meta.with_suffix(""))
+    return found
+
+
+def _require_room(place: Path, size_bytes: int) -> None:
+    with place.open("rb") as storage:
+        room_bytes = storage.seek(0, os.SEEK_END)
+    if room_bytes < size_bytes:
+        raise StorageError(f"{place} has {room_bytes} bytes, {size_bytes} are needed")
+
+
+def _make_directory(directory: Path, top: Path, owner: tuple[int, int] | None) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for place in (top, directory):
+        _own(place, owner, mode=0o755)
+
+
+def _make_file(place: Path, size_bytes: int, owner: tuple[int, int] | None) -> None:
+    with place.open("xb") as file:
+        file.truncate(size_bytes)
+    _own(place, owner)
+
+
+def _write_text(place: Path, text: str, owner: tuple[int, int] | None) -> None:
+    place.write_text(text, encoding="utf-8")
+    _own(place, owner)
+
+
+def _own(place: Path, owner: tuple[int, int] | None, mode: int = 0o660) -> None:
+    if owner is not None and os.geteuid() == 0:
+        os.chown(place, *owner)
+    place.chmod(mode)
+
+
+def _domain_metadata(domain: StorageDomain) -> str:
+    return (
+        "ALIGNMENT=1048576\nBLOCK_SIZE=512\nCLASS=Data\nDESCRIPTION=hosted_storage\n"
+        f"REMOTE_PATH={domain.server_path}\nROLE=Regular\nSDUUID={domain.sd_uuid}\n"
+        "TYPE=NFS\nVERSION=5\n"
+    )
+
+
+def _volume_metadata(
+    domain: StorageDomain, volume: VolumeId, size_bytes: int, description: str
+) -> str:
+    kind, _, alias = description.partition("|")
+    return (
+        f"CAP={size_bytes}\nDESCRIPTION={alias}\nDISKTYPE={kind}\nDOMAIN={domain.sd_uuid}\n"
+        f"FORMAT=RAW\nIMAGE={volume.image}\nLEGALITY=LEGAL\nTYPE=PREALLOCATED\nVOLTYPE=LEAF\nEOF\n"
+    )
