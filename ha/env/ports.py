@@ -36,7 +36,7 @@ class HostIdTaken(LockspaceFailed):
 
 
 class VmTrouble(EnvError):
-    """The engine VM could not be acted upon."""
+    """Raised when the engine VM could not be acted upon."""
 
 
 class VmUnreachable(VmTrouble):
@@ -68,10 +68,7 @@ class BrokerUnreachable(EnvError):
 
 
 class BrokerError(EnvError):
-    """Raised by the broker link when the broker answers with an error.
-
-    `kind` is "not_locked", "storage", "lost_write", "bad_request" or "failed".
-    """
+    """`kind`: "not_locked", "storage", "lost_write", "bad_request" or "failed"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -112,6 +109,14 @@ class LeaseHolder:
     timestamp: int
 
 
+@dataclass(frozen=True, slots=True)
+class LiveHosts:
+    """The agent's last list of hosts alive; `age_seconds` is None when it never gave one."""
+
+    host_ids: tuple[int, ...]
+    age_seconds: float | None
+
+
 class Lockspace(Protocol):
     """One sanlock lockspace. Every method raises LockspaceFailed."""
 
@@ -132,10 +137,7 @@ class EngineVm(Protocol):
     """The engine VM on this host."""
 
     def start(self, xml: str) -> None:
-        """Start it; blocks while the lease's owner only looks dead.
-
-        Raises VmAlreadyRuns, VmLocked, VmStartFailed, VmUnreachable.
-        """
+        """Start it; VmAlreadyRuns, VmLocked, VmStartFailed, VmUnreachable. May block long."""
 
     def shutdown(self) -> None:
         """Press its power button; returns at once. Raises VmMissing, VmTrouble, VmUnreachable."""
@@ -177,34 +179,23 @@ class Notifier(Protocol):
 
 
 class Monitors(Protocol):
-    """The broker's other services to the agent and the command.
-
-    Every method raises BrokerUnreachable and BrokerError.
-    """
+    """The broker's other services. Each raises BrokerUnreachable and BrokerError."""
 
     def monitors(self) -> Mapping[str, object]:
-        """The six monitors' latest values by upstream's names, parsed, as in the wire format.
+        """The six monitors' latest values by upstream's names.
 
-        {"network": float, "bridge": bool, "mem-free": float | None, "cpu-load": float | None,
-        "engine-health": {"vm", "health", "detail"[, "reason"]}, "storage-domain": bool}
+        network: float, bridge: bool, mem-free, cpu-load: float or None, storage-domain: bool,
+        engine-health: {vm, health, detail[, reason]}.
         """
 
     def set_live_hosts(self, host_ids: Sequence[int]) -> None:
         """Keep the agent's list of hosts alive, its own id included, for the status command."""
 
-    def live_hosts(self) -> "LiveHosts":
+    def live_hosts(self) -> LiveHosts:
         """The list kept last."""
 
     def notify(self, event: str, detail: str) -> None:
         """Queue a notification."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveHosts:
-    """The agent's last list of hosts alive; `age_seconds` is None when it never gave one."""
-
-    host_ids: tuple[int, ...]
-    age_seconds: float | None
 
 
 class SharedWhiteboard(Protocol):

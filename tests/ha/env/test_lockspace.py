@@ -19,6 +19,13 @@ from ha.env.lockspace import (  # noqa: E402  (needs the binding)
 from ha.env.ports import HostIdTaken, LeaseHolder, LockspaceFailed  # noqa: E402
 
 MIB = 1024 * 1024
+NO_WATCHDOG_NO_PRIVILEGES = [
+    *("-w", "0"),
+    *("-l", "0"),
+    *("-h", "0"),
+    *("-U", "root"),
+    *("-G", "root"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +38,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SANLOCK_RUN_DIR", str(run))
         patch.setenv("SANLOCK_PRIVILEGED", "0")
-        argv = ["sanlock", "daemon", "-D", *["-w", "0", "-l", "0", "-h", "0", "-U", "root", "-G", "root"]]
+        argv = ["sanlock", "daemon", "-D", *NO_WATCHDOG_NO_PRIVILEGES]
         log = tmp_path_factory.mktemp("sanlock") / "log"
         with log.open("w") as out:
             process = subprocess.Popen(argv, stdout=out, stderr=out)

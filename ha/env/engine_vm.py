@@ -1,0 +1,202 @@
+"""The engine VM through libvirt.
+
+The VM is a transient domain, so it vanishes when it stops; how it stopped is kept from libvirt's
+lifecycle events. An unreachable libvirt is reported as such, and connected to again when asked.
+"""
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+
+from ha.core.sighting import StopReason, VmSighting, VmState
+from ha.env.engine_vm_link import LibvirtLink
+from ha.env.ports import (
+    VmAlreadyRuns,
+    VmLocked,
+    VmMissing,
+    VmStartFailed,
+    VmTrouble,
+    VmUnreachable,
+)
+
+VM_NAME = "HostedEngine"
+SYSTEM_URI = "qemu:///system"
+STOP_EVENT_GRACE_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+# What the emulator and libvirt's lock managers say when another host has the disk. Upstream knows
+# the same texts; the last one comes from qemu's own image locks and precedes sanlock's.
+_LOCK_TEXTS = (
+    "Failed to acquire lock",
+    "Lease is held by another host",
+    "Is another process using the image",
+    'Failed to get "write" lock',
+)
+_STOPPED = {
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: StopReason.SHUTDOWN,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: StopReason.DESTROYED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: StopReason.CRASHED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED: StopReason.MIGRATED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: StopReason.FAILED,
+}
+_EVENTS = {
+    libvirt.VIR_DOMAIN_EVENT_STARTED: VmState.UP,
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: VmState.UP,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: VmState.PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: VmState.POWERING_DOWN,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: VmState.DOWN,
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: VmState.DOWN,
+}
+_STATES = {
+    libvirt.VIR_DOMAIN_RUNNING: VmState.UP,
+    libvirt.VIR_DOMAIN_BLOCKED: VmState.UP,
+    libvirt.VIR_DOMAIN_PAUSED: VmState.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: VmState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: VmState.POWERING_DOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: VmState.DOWN,
+    libvirt.VIR_DOMAIN_CRASHED: VmState.DOWN,
+}
+_REPLACEABLE = (VmState.DOWN, VmState.PAUSED)
+
+
+class LibvirtEngineVm:
+    """The domain of this name at this libvirt. Usable from several threads."""
+
+    def __init__(self, uri: str = SYSTEM_URI, name: str = VM_NAME) -> None:
+        self._link = LibvirtLink(uri, self._on_event, self._on_close)
+        self._name = name
+        self._callbacks: list[Callable[[VmSighting], None]] = []
+        self._changed = threading.Condition()
+        self._stop_reason: StopReason | None = None
+        self._was_here = False
+
+    def start(self, xml: str) -> None:
+        """Start the VM from a libvirt domain; one that is down or paused here is replaced.
+
+        Blocks while the lease's owner only looks dead. Raises VmAlreadyRuns, VmLocked,
+        VmStartFailed, and VmUnreachable when nobody knows whether it started.
+        """
+        seen = self.sighting()
+        if seen.state is VmState.UNKNOWN:
+            raise VmUnreachable("libvirt does not answer")
+        if seen.state not in (*_REPLACEABLE, VmState.MISSING):
+            raise VmAlreadyRuns(seen.state.value)
+        if seen.state is VmState.PAUSED:
+            log.info("VM exists and is %s, cleaning up and restarting", seen.state.value)
+            self.power_off()
+        self._remember_stop(None, here=True)
+        try:
+            with self._link.asking(VmStartFailed) as connection:
+                connection.createXML(xml, 0)
+        except VmStartFailed as refusal:
+            locked = any(text in str(refusal) for text in _LOCK_TEXTS)
+            self._remember_stop(StopReason.LOCKED if locked else StopReason.FAILED)
+            if locked:
+                raise VmLocked(str(refusal)) from refusal
+            raise
+
+    def shutdown(self) -> None:
+        """Press the power button. Raises VmMissing, VmTrouble, VmUnreachable."""
+        with self._link.asking(VmTrouble) as connection:
+            self._domain(connection).shutdown()
+
+    def power_off(self) -> None:
+        """Cut the power; off when this returns. Raises VmMissing, VmTrouble, VmUnreachable."""
+        with self._link.asking(VmTrouble) as connection:
+            self._domain(connection).destroy()
+
+    def sighting(self) -> VmSighting:
+        """Look at the VM now."""
+        try:
+            with self._link.asking(VmTrouble) as connection:
+                domain = self._domain(connection)
+                state, reason = domain.state()
+                seen = _state_of(state, reason, functools.partial(_migrating_out, domain))
+        except VmMissing:
+            return self._gone()
+        except VmTrouble as trouble:
+            log.warning("Cannot look at the engine VM: %s", trouble)
+            return VmSighting(VmState.UNKNOWN)
+        if seen is VmState.DOWN:
+            return self._gone(VmSighting(VmState.DOWN))
+        self._remember_stop(None, here=True)
+        return VmSighting(seen)
+
+    def watch(self, callback: Callable[[VmSighting], None]) -> None:
+        """Call back from libvirt's thread after every change, and when libvirt goes away.
+
+        Callbacks must return at once. Events come again after the next `sighting` that finds
+        libvirt back.
+        """
+        self._callbacks.append(callback)
+        self.sighting()
+
+    def _gone(self, otherwise: VmSighting | None = None) -> VmSighting:
+        # The event that says how it stopped may be a moment behind the look that found it gone.
+        with self._changed:
+            known = self._changed.wait_for(
+                lambda: self._stop_reason is not None or not self._was_here,
+                STOP_EVENT_GRACE_SECONDS,
+            )
+            self._was_here = False
+            if known and self._stop_reason is not None:
+                return VmSighting(VmState.DOWN, self._stop_reason)
+        return otherwise or VmSighting(VmState.MISSING)
+
+    def _remember_stop(self, reason: StopReason | None, *, here: bool = False) -> None:
+        with self._changed:
+            self._stop_reason = reason
+            self._was_here = here
+            self._changed.notify_all()
+
+    def _domain(self, connection: Any) -> Any:
+        try:
+            return connection.lookupByName(self._name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                raise VmMissing(f"Virtual machine {self._name} does not exist") from error
+            raise
+
+    def _on_event(self, domain: Any, event: int, detail: int) -> None:
+        state = _EVENTS.get(event)
+        if state is None or domain.name() != self._name:
+            return
+        if state is VmState.DOWN:
+            crashed = event == libvirt.VIR_DOMAIN_EVENT_CRASHED
+            reason = StopReason.CRASHED if crashed else _STOPPED.get(detail, StopReason.OTHER)
+            self._remember_stop(reason)
+            self._tell(VmSighting(state, reason))
+        else:
+            self._remember_stop(None, here=True)
+            self._tell(VmSighting(state))
+
+    def _on_close(self) -> None:
+        self._tell(VmSighting(VmState.UNKNOWN))
+
+    def _tell(self, seen: VmSighting) -> None:
+        for callback in self._callbacks:
+            callback(seen)
+
+
+def _state_of(state: int, reason: int, migrating_out: Callable[[], bool]) -> VmState:
+    known = _STATES.get(state, VmState.UNKNOWN)
+    if known is VmState.PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
+        return VmState.WAIT_FOR_LAUNCH
+    if known in (VmState.UP, VmState.PAUSED) and migrating_out():
+        return VmState.MIGRATION_SOURCE
+    if known is VmState.PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION:
+        return VmState.MIGRATION_DESTINATION
+    return known
+
+
+def _migrating_out(domain: Any) -> bool:
+    try:
+        operation = domain.jobStats().get("operation")
+    except libvirt.libvirtError:  # not this driver, or "only on the source host": not going out
+        return False
+    return bool(operation == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)

@@ -1,0 +1,189 @@
+"""The engine VM on libvirt's own test driver: states and events of a domain, without a machine."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+libvirt = pytest.importorskip("libvirt", reason="libvirt's binding is missing")
+
+from ha.core.sighting import StopReason, VmSighting, VmState  # noqa: E402  (needs the binding)
+from ha.env.engine_vm import LibvirtEngineVm  # noqa: E402
+from ha.env.ports import (  # noqa: E402
+    VmAlreadyRuns,
+    VmLocked,
+    VmMissing,
+    VmStartFailed,
+    VmUnreachable,
+)
+
+XML = """<domain type='test'><name>HostedEngine</name><memory unit='MiB'>64</memory>
+<os><type>hvm</type></os></domain>"""
+UP = VmSighting(VmState.UP)
+
+
+@pytest.fixture
+def vm(tmp_path: Path) -> LibvirtEngineVm:
+    """A libvirt of the test's own: `test:///default` is shared by all connections."""
+    node = tmp_path / "node.xml"
+    node.write_text("<node/>")
+    return LibvirtEngineVm(f"test://{node}")
+
+
+def domain_of(vm: LibvirtEngineVm) -> Any:
+    return vm._link.connection.lookupByName("HostedEngine")
+
+
+def test_a_vm_that_never_was_here_is_missing(vm: LibvirtEngineVm) -> None:
+    assert vm.sighting() == VmSighting(VmState.MISSING)
+
+
+def test_start_and_power_off(vm: LibvirtEngineVm) -> None:
+    vm.start(XML)
+    assert vm.sighting() == UP
+    vm.power_off()
+    assert vm.sighting() == VmSighting(VmState.DOWN, StopReason.DESTROYED)
+
+
+def test_shutdown_is_told_from_power_off(vm: LibvirtEngineVm) -> None:
+    vm.start(XML)
+    vm.shutdown()
+    assert vm.sighting() == VmSighting(VmState.DOWN, StopReason.SHUTDOWN)
+
+
+def test_a_started_vm_forgets_how_it_stopped(vm: LibvirtEngineVm) -> None:
+    vm.start(XML)
+    vm.power_off()
+    vm.start(XML)
+    assert vm.sighting() == UP
+
+
+def test_a_running_vm_is_not_started_again(vm: LibvirtEngineVm) -> None:
+    vm.start(XML)
+    with pytest.raises(VmAlreadyRuns, match="VM exists and its status is Up"):
+        vm.start(XML)
+
+
+def test_a_paused_vm_is_replaced(vm: LibvirtEngineVm) -> None:
+    vm.start(XML)
+    domain_of(vm).suspend()
+    assert vm.sighting() == VmSighting(VmState.PAUSED)
+    vm.start(XML)
+    assert vm.sighting() == UP
+
+
+def test_a_defined_vm_that_is_shut_off_is_down_and_can_be_started(vm: LibvirtEngineVm) -> None:
+    vm.sighting()
+    defined = vm._link.connection.defineXML(XML)
+    assert vm.sighting() == VmSighting(VmState.DOWN)
+    with_its_uuid = defined.XMLDesc()
+    vm.start(with_its_uuid)
+    assert vm.sighting() == UP
+    vm.power_off()
+    defined.undefine()
+
+
+@pytest.mark.parametrize("act", [LibvirtEngineVm.shutdown, LibvirtEngineVm.power_off])
+def test_acting_on_a_missing_vm_says_so(vm: LibvirtEngineVm, act: Any) -> None:
+    with pytest.raises(VmMissing, match="does not exist"):
+        act(vm)
+
+
+def test_a_bad_definition_is_no_lock(vm: LibvirtEngineVm) -> None:
+    with pytest.raises(VmStartFailed) as refused:
+        vm.start("<domain/>")
+    assert not isinstance(refused.value, VmLocked)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resource busy: Failed to acquire lock: Lease is held by another host",
+        "internal error: process exited: Failed to acquire lock: error -243",
+        'qemu-system-x86_64: Failed to get "write" lock\nIs another process using the image [x]?',
+    ],
+)
+def test_a_lease_held_elsewhere_is_a_lock(
+    vm: LibvirtEngineVm, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    vm.sighting()
+
+    def refuse(*_: object) -> None:
+        raise libvirt.libvirtError(text)
+
+    monkeypatch.setattr(vm._link.connection, "createXML", refuse)
+    with pytest.raises(VmLocked):
+        vm.start(XML)
+    assert vm.sighting() == VmSighting(VmState.DOWN, StopReason.LOCKED)
+
+
+def test_changes_are_told_while_they_happen(vm: LibvirtEngineVm) -> None:
+    told: list[VmSighting] = []
+    stopped = threading.Event()
+
+    def hear(seen: VmSighting) -> None:
+        told.append(seen)
+        if seen.state is VmState.DOWN:
+            stopped.set()
+
+    vm.watch(hear)
+    vm.start(XML)
+    vm.power_off()
+    assert stopped.wait(5)
+    assert told == [UP, VmSighting(VmState.DOWN, StopReason.DESTROYED)]
+
+
+def test_other_domains_are_not_ours(vm: LibvirtEngineVm) -> None:
+    told: list[VmSighting] = []
+    vm.watch(told.append)
+    vm._link.connection.createXML(XML.replace("HostedEngine", "Another"), 0).destroy()
+    time.sleep(0.2)
+    assert told == []
+    assert vm.sighting() == VmSighting(VmState.MISSING)
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED, StopReason.MIGRATED),
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED, StopReason.CRASHED),
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED, StopReason.FAILED),
+        (libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED, StopReason.OTHER),
+    ],
+)
+def test_how_it_stopped_is_kept(vm: LibvirtEngineVm, detail: int, reason: StopReason) -> None:
+    vm.start(XML)
+    domain = domain_of(vm)
+    vm.power_off()
+    vm.sighting()
+    vm._on_event(domain, libvirt.VIR_DOMAIN_EVENT_STOPPED, detail)
+    assert vm.sighting() == VmSighting(VmState.DOWN, reason)
+
+
+def test_an_unreachable_libvirt_is_a_value() -> None:
+    vm = LibvirtEngineVm("qemu+unix:///system?socket=/nowhere/libvirt-sock")
+    assert vm.sighting() == VmSighting(VmState.UNKNOWN)
+    with pytest.raises(VmUnreachable):
+        vm.start(XML)
+    with pytest.raises(VmUnreachable):
+        vm.power_off()
+
+
+def test_a_dead_connection_is_replaced(vm: LibvirtEngineVm) -> None:
+    told: list[VmSighting] = []
+    vm.watch(told.append)
+    first = vm._link.connection
+
+    class Dead:
+        def isAlive(self) -> bool:  # noqa: N802  (libvirt's name)
+            return False
+
+    vm._link.connection = Dead()
+    vm.start(XML)
+    assert vm.sighting() == UP
+    assert vm._link.connection is not first
+    vm.power_off()
+    time.sleep(0.2)
+    assert told == [UP, VmSighting(VmState.DOWN, StopReason.DESTROYED)]  # events came back too
