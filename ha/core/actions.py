@@ -1,0 +1,20 @@
+"""What the core may ask to be done to the engine VM on this host."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """One request; the values are upstream's names."""
+
+    START_VM = "START_VM"
+    SHUTDOWN_VM = "SHUTDOWN_VM"
+    POWEROFF_VM = "POWEROFF_VM"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a request went: a fact for the next question within the same turn."""
+
+    action: Action
+    succeeded: bool

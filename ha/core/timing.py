@@ -1,0 +1,42 @@
+"""The limits of the state machine, with upstream's values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Limits in seconds, and two counts; agent.conf [timing] may set them by these names.
+
+    They must be the same on all hosts. Upstream's are in its agent/constants.py.
+    """
+
+    loop_seconds: float = 10.0
+    """Between two turns of the agent."""
+    host_alive_seconds: float = 60.0
+    """A host whose timestamp has not changed for so long is not alive."""
+    retry_expiration_seconds: float = 600.0
+    """So long after the last start of the engine VM the failed ones are forgotten."""
+    retry_max: int = 3
+    """With more failed starts than this the score is 0."""
+    bad_health_seconds: float = 300.0
+    """EngineUpBadHealth lasts so long."""
+    stopping_seconds: float = 300.0
+    """EngineStop lasts so long."""
+    starting_seconds: float = 600.0
+    """EngineStarting lasts so long."""
+    away_seconds: float = 40.0
+    """EngineMaybeAway lasts so long."""
+    unexpected_seconds: float = 560.0
+    """EngineUnexpectedlyDown lasts so long."""
+    restart_threshold: int = 800
+    """The engine VM moves to a host whose score is better by this many points."""
+    history_seconds: float = 900.0
+    """So long a look at the cluster is remembered."""
+    full_read_seconds: float = 60.0
+    """The whole whiteboard is read so often, to find hosts that are not known yet."""
+    blind_seconds: float = 60.0
+    """Without a look at the shared storage for so long the agent gives up and is restarted."""
+    parked_poll_seconds: float = 2.0
+    """Between two looks at ha.conf while parked in local maintenance."""
+    parked_log_seconds: float = 30.0
+    """Between two log lines while parked in local maintenance."""
