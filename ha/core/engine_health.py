@@ -1,0 +1,89 @@
+"""What the engine VM's state and the health page together say of the engine on this host.
+
+Upstream's rules (broker/submonitors/engine_health.py), in its order. What is remembered between two
+looks is the VM's state found last; at first it is DOWN.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Health, Monotonic, Vm
+from ha.core.sighting import StopReason, VmSighting, VmState
+
+LOCKED = EngineStatus(
+    Vm.DOWN,
+    Health.BAD,
+    VmState.DOWN.value,
+    "Storage of VM is locked. Is another host already starting the VM?",
+)
+_RUNNING_BUT_NOT_THERE_YET = (VmState.PAUSED, VmState.WAIT_FOR_LAUNCH)
+# After a start the monitor may look up to a turn late at a VM that is already there.
+_SETTLE_SECONDS = 20
+
+
+def needs_health_page(sighting: VmSighting) -> bool:
+    """Whether the answer depends on the health page, which takes seconds to ask."""
+    return sighting.state in (VmState.UP, VmState.POWERING_DOWN, VmState.MIGRATION_SOURCE)
+
+
+def judge(last: Vm, sighting: VmSighting, health_page_ok: bool) -> tuple[Vm, EngineStatus]:
+    """Return the state to remember and the engine's status."""
+    state = sighting.state
+    if state is VmState.UNKNOWN:
+        return last, UNKNOWN_ENGINE
+    if state is VmState.MISSING:
+        vm = Vm.DOWN_MISSING if last is Vm.UP else last
+        return vm, EngineStatus(vm, Health.BAD, "unknown", "vm not running on this host")
+    if state is VmState.DOWN and sighting.reason is StopReason.LOCKED:
+        return Vm.DOWN, LOCKED
+    if state is VmState.DOWN and sighting.reason is StopReason.MIGRATED:
+        status = EngineStatus(Vm.DOWN, Health.BAD, state.value, "VM migrated away successfully")
+        return Vm.DOWN, status
+    if state in (VmState.DOWN, VmState.MIGRATION_DESTINATION):
+        vm = Vm.DOWN if last is Vm.DOWN else Vm.DOWN_UNEXPECTED
+        return vm, EngineStatus(vm, Health.BAD, state.value, "bad vm status")
+    if state in _RUNNING_BUT_NOT_THERE_YET:
+        return Vm.UP, EngineStatus(Vm.UP, Health.BAD, state.value, "bad vm status")
+    if health_page_ok:
+        return Vm.UP, EngineStatus(Vm.UP, Health.GOOD, state.value)
+    return Vm.UP, EngineStatus(Vm.UP, Health.BAD, state.value, "failed liveliness check")
+
+
+class StartPhase(StrEnum):
+    """How far this agent's last start of the VM has come."""
+
+    NONE = "none"
+    RUNNING = "running"
+    """Under way; it may wait minutes for a lease whose owner only looks dead."""
+    STARTED = "started"
+    LOCKED = "locked"
+    """Another host holds the lease."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """This agent's last start of the VM; `since` is when the phase was noticed."""
+
+    phase: StartPhase
+    since: Monotonic
+
+
+NO_START = Start(StartPhase.NONE, Monotonic(0))
+
+
+def overlay(status: EngineStatus, start: Start, now: Monotonic) -> EngineStatus:
+    """Return the engine's status as the decision must see it, given our own start of the VM.
+
+    The monitor knows nothing of a start that still waits for the lease, nor why one failed.
+    """
+    if status.vm in (Vm.UP, Vm.UNKNOWN):
+        return status
+    settling = start.phase is StartPhase.STARTED and now - start.since <= _SETTLE_SECONDS
+    if start.phase is StartPhase.RUNNING or settling:
+        return EngineStatus(Vm.UP, Health.BAD, VmState.WAIT_FOR_LAUNCH.value, "bad vm status")
+    if start.phase is StartPhase.LOCKED:
+        return LOCKED
+    if start.phase is StartPhase.FAILED:
+        return EngineStatus(Vm.DOWN_UNEXPECTED, Health.BAD, VmState.DOWN.value, "bad vm status")
+    return status
