@@ -34,19 +34,23 @@ def judge(last: Vm, sighting: VmSighting, health_page_ok: bool) -> tuple[Vm, Eng
     if state is VmState.MISSING:
         vm = Vm.DOWN_MISSING if last is Vm.UP else last
         return vm, EngineStatus(vm, Health.BAD, "unknown", "vm not running on this host")
-    if state is VmState.DOWN and sighting.reason is StopReason.LOCKED:
-        return Vm.DOWN, LOCKED
-    if state is VmState.DOWN and sighting.reason is StopReason.MIGRATED:
-        status = EngineStatus(Vm.DOWN, Health.BAD, state.value, "VM migrated away successfully")
-        return Vm.DOWN, status
     if state in (VmState.DOWN, VmState.MIGRATION_DESTINATION):
-        vm = Vm.DOWN if last is Vm.DOWN else Vm.DOWN_UNEXPECTED
-        return vm, EngineStatus(vm, Health.BAD, state.value, "bad vm status")
+        return _judge_down(last, sighting)
     if state in _RUNNING_BUT_NOT_THERE_YET:
         return Vm.UP, EngineStatus(Vm.UP, Health.BAD, state.value, "bad vm status")
-    if health_page_ok:
-        return Vm.UP, EngineStatus(Vm.UP, Health.GOOD, state.value)
-    return Vm.UP, EngineStatus(Vm.UP, Health.BAD, state.value, "failed liveliness check")
+    if not health_page_ok:
+        return Vm.UP, EngineStatus(Vm.UP, Health.BAD, state.value, "failed liveliness check")
+    return Vm.UP, EngineStatus(Vm.UP, Health.GOOD, state.value)
+
+
+def _judge_down(last: Vm, sighting: VmSighting) -> tuple[Vm, EngineStatus]:
+    detail = sighting.state.value
+    if sighting.reason is StopReason.LOCKED:
+        return Vm.DOWN, LOCKED
+    if sighting.reason is StopReason.MIGRATED:
+        return Vm.DOWN, EngineStatus(Vm.DOWN, Health.BAD, detail, "VM migrated away successfully")
+    vm = Vm.DOWN if last is Vm.DOWN else Vm.DOWN_UNEXPECTED
+    return vm, EngineStatus(vm, Health.BAD, detail, "bad vm status")
 
 
 class StartPhase(StrEnum):
@@ -87,3 +91,13 @@ def overlay(status: EngineStatus, start: Start, now: Monotonic) -> EngineStatus:
     if start.phase is StartPhase.FAILED:
         return EngineStatus(Vm.DOWN_UNEXPECTED, Health.BAD, VmState.DOWN.value, "bad vm status")
     return status
+
+
+def settle(start: Start, status: EngineStatus, now: Monotonic) -> Start:
+    """Forget an ended start once the VM is seen up long after it: somebody else started it.
+
+    Not at once: the sighting may be a little older than the end of the start.
+    """
+    ended = start.phase not in (StartPhase.NONE, StartPhase.RUNNING)
+    over = ended and now - start.since > _SETTLE_SECONDS
+    return NO_START if over and status.vm is Vm.UP else start
