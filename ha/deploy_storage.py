@@ -1,7 +1,6 @@
 """A deployment's storage: found if it is there, made and emptied if it is not."""
 
 import os
-import pwd
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -9,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ha.conf_archive import ARCHIVE_BYTES, read_archive
+from ha.conf_archive import ARCHIVE_BYTES, read_archive, unpack
 from ha.core.record import RANGE_BYTES
 from ha.direct_io import read_direct, write_direct
 from ha.env.ports import Lockspace
 from ha.storage_domain import ALIGN_BYTES, StorageDomain, StorageError, VolumeId
+from ha.storage_owner import DIRECTORY_MODE, own
 
 LOCKSPACE_NAME = "hosted-engine"
 MIB = 1024 * 1024
@@ -26,6 +26,7 @@ IDS_BYTES = 8 * MIB
 EMPTIED_BYTES = -(-RANGE_BYTES // MIB) * MIB
 _SPECIAL_BYTES = {"ids": IDS_BYTES, "leases": IDS_BYTES, "inbox": MIB, "outbox": MIB}
 _COPY_BYTES = 4 * MIB
+_PROGRESS_SECONDS = 5.0
 _UUID_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -79,13 +80,24 @@ def find_deployment(mount: Path, sd_uuid: str) -> Found | None:
 
 
 def find_on_devices(domain: StorageDomain) -> Found | None:
-    """Return the hosted engine on a block domain's devices, or None when they hold none."""
+    """Return the hosted engine on a block domain's devices, or None when they are empty.
+
+    Raises StorageError when something else is there: nobody has said that it may be overwritten.
+    """
     device = domain.place(domain.configuration)
     try:
-        return Found(device, read_archive(device))
-    except StorageError:
-        # Never used, or something else was on it: either way no hosted engine to join.
+        data = read_direct(device, 0, ARCHIVE_BYTES)
+    except OSError as error:
+        raise StorageError(f"{device}: {error.strerror or error}") from error
+    if not any(data):
         return None
+    try:
+        return Found(device, unpack(data))
+    except StorageError as error:
+        remedy = f"dd if=/dev/zero of={device} bs={ARCHIVE_BYTES} count=1 conv=notrunc"
+        raise StorageError(
+            f"{device} is not empty ({error}). If its content may go: {remedy}"
+        ) from error
 
 
 def remedy_for(directory: Path) -> str:
@@ -97,12 +109,11 @@ def create_file_domain(domain: StorageDomain, disk_bytes: int) -> None:
     """Make a file domain's directories and volumes; raises StorageError and OSError."""
     if domain.directory.exists():
         raise StorageError(f"{domain.directory} is already there: {remedy_for(domain.directory)}")
-    owner = storage_owner()
     for name in ("dom_md", "images", "ha_agent"):
-        _make_directory(domain.directory / name, domain.directory, owner)
+        _make_directory(domain.directory / name, domain.directory)
     for name, size_bytes in _SPECIAL_BYTES.items():
-        _make_file(domain.special(name), size_bytes, owner)
-    _write_text(domain.special("metadata"), _domain_metadata(domain), owner)
+        _make_file(domain.special(name), size_bytes)
+    _write_text(domain.special("metadata"), _domain_metadata(domain))
     volumes = (
         (domain.metadata, METADATA_BYTES, "HEMD", "hosted-engine.metadata"),
         (domain.lockspace, LOCKSPACE_BYTES, "HESD", "hosted-engine.lockspace"),
@@ -111,19 +122,11 @@ def create_file_domain(domain: StorageDomain, disk_bytes: int) -> None:
     )
     for volume, size_bytes, kind, description in volumes:
         place = domain.place(volume)
-        _make_directory(place.parent, domain.directory, owner)
-        _make_file(place, size_bytes, owner)
+        _make_directory(place.parent, domain.directory)
+        _make_file(place, size_bytes)
         text = _volume_metadata(domain, volume, size_bytes, f"{kind}|{description}")
-        _write_text(place.with_name(f"{place.name}.meta"), text, owner)
-    _make_file(domain.vm_lease[0], ALIGN_BYTES, owner)
-
-
-def own_devices(domain: StorageDomain) -> None:
-    """Give a block domain's devices on this host to the daemons that use them."""
-    owner = storage_owner()
-    places = [domain.special("ids"), domain.special("leases")]
-    for place in (*places, *(domain.place(volume) for volume in domain.volumes)):
-        _own(place.resolve(), owner)
+        _write_text(place.with_name(f"{place.name}.meta"), text)
+    _make_file(domain.vm_lease[0], ALIGN_BYTES)
 
 
 def empty_whiteboard(domain: StorageDomain) -> None:
@@ -166,21 +169,10 @@ def import_disk(image: Path, target: Path, *, sparse: bool, say: Callable[[str],
             # A new file reads as zeroes; a device may hold anything.
             if not sparse or any(chunk):
                 os.pwrite(disk.fileno(), chunk, offset_bytes)
-            if time.monotonic() - said > 5:
+            if time.monotonic() - said > _PROGRESS_SECONDS:
                 said = time.monotonic()
                 say(f"  {offset_bytes // MIB} of {size_bytes // MIB} MiB copied")
         os.fsync(disk.fileno())
-
-
-def storage_owner() -> tuple[int, int] | None:
-    """Return the owner of files on the storage: VDSM's if it is here, else sanlock's."""
-    for name in ("vdsm", "sanlock"):
-        try:
-            user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return user.pw_uid, user.pw_gid
-    return None
 
 
 def _descriptions(directory: Path, kind: str) -> list[Path]:
@@ -199,27 +191,21 @@ def _require_room(place: Path, size_bytes: int) -> None:
         raise StorageError(f"{place} has {room_bytes} bytes, {size_bytes} are needed")
 
 
-def _make_directory(directory: Path, top: Path, owner: tuple[int, int] | None) -> None:
+def _make_directory(directory: Path, top: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for place in (top, directory):
-        _own(place, owner, mode=0o755)
+        own(place, owner, DIRECTORY_MODE)
 
 
-def _make_file(place: Path, size_bytes: int, owner: tuple[int, int] | None) -> None:
+def _make_file(place: Path, size_bytes: int) -> None:
     with place.open("xb") as file:
         file.truncate(size_bytes)
-    _own(place, owner)
+    own(place)
 
 
-def _write_text(place: Path, text: str, owner: tuple[int, int] | None) -> None:
+def _write_text(place: Path, text: str) -> None:
     place.write_text(text, encoding="utf-8")
-    _own(place, owner)
-
-
-def _own(place: Path, owner: tuple[int, int] | None, mode: int = 0o660) -> None:
-    if owner is not None and os.geteuid() == 0:
-        os.chown(place, *owner)
-    place.chmod(mode)
+    own(place)
 
 
 def _domain_metadata(domain: StorageDomain) -> str:

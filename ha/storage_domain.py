@@ -7,18 +7,18 @@ consists of devices named `/dev/<domain>/<volume>`. `ha_agent/hosted-engine.meta
 
 import os
 import re
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ha import mounts
 from ha.config import BLOCK_DOMAINS, FILE_DOMAINS
+from ha.storage_owner import own_devices
 
 FILE_SYSTEMS = {"nfs": "nfs", "nfs3": "nfs", "nfs4": "nfs", "glusterfs": "glusterfs"}
 ALIGN_BYTES = 1024 * 1024
 # VDSM keeps 100 lease slots of a block domain's `leases` volume for itself.
 BLOCK_VM_LEASE_OFFSET_BYTES = 101 * ALIGN_BYTES
-MOUNT_LIMIT_SECONDS = 60.0
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEYS = {
@@ -119,6 +119,12 @@ class StorageDomain:
         """All volumes that a host prepares."""
         return self.metadata, self.lockspace, self.configuration, self.engine_disk
 
+    @property
+    def device_places(self) -> tuple[Path, ...]:
+        """The devices of a block domain that a host needs."""
+        special = (self.special("ids"), self.special("leases"))
+        return (*special, *(self.place(volume) for volume in self.volumes))
+
 
 def escape_server_path(server_path: str) -> str:
     """Return the directory name of a mount, as upstream escapes `server:/path`."""
@@ -153,7 +159,7 @@ def storage_domain_of(values: Mapping[str, str], root: Path = Path("/")) -> Stor
 
 
 def connect(
-    domain: StorageDomain, *, options: str = "", mount: Callable[..., None] | None = None
+    domain: StorageDomain, *, options: str = "", mount: Callable[..., None] = mounts.mount
 ) -> None:
     """Mount the domain when it is not mounted yet, and prepare the links to its volumes.
 
@@ -161,47 +167,44 @@ def connect(
     """
     if domain.is_block:
         verify_devices(domain)
+        own_devices(domain.device_places)
     else:
-        connect_mount(domain.mount, domain, options=options, mount=mount)
-    if not domain.is_block and not domain.directory.is_dir():
-        raise StorageError(f"There is no storage domain {domain.sd_uuid} in {domain.mount}")
+        mount_storage(
+            domain.domain_type, domain.server_path, domain.root, options=options, mount=mount
+        )
+        if not domain.directory.is_dir():
+            raise StorageError(f"There is no storage domain {domain.sd_uuid} in {domain.mount}")
     prepare_links(domain)
 
 
-def connect_mount(
-    target: Path,
-    domain: StorageDomain,
+def mount_storage(
+    domain_type: str,
+    server_path: str,
+    root: Path = Path("/"),
     *,
     options: str = "",
-    mount: Callable[..., None] | None = None,
-) -> None:
-    """Mount the storage of a file domain at its place, unless something is mounted there."""
-    if not is_mounted(target):
-        kind = FILE_SYSTEMS.get(domain.domain_type)
+    mount: Callable[..., None] = mounts.mount,
+) -> Path:
+    """Mount the storage of file domains at its place, unless something is mounted there.
+
+    Returns the place. Raises StorageError.
+    """
+    target = mount_point(domain_type, server_path, root)
+    if not mounts.is_mounted(target):
+        kind = FILE_SYSTEMS.get(domain_type)
         if kind is None:
-            raise StorageError(f"Mount {domain.server_path} at {target} first")
+            raise StorageError(f"Mount {server_path} at {target} first")
         target.mkdir(parents=True, exist_ok=True)
-        (mount or run_mount)(kind, domain.server_path, target, options)
-
-
-def is_mounted(target: Path) -> bool:
-    """Whether a file system is mounted at exactly this directory; never touches the storage."""
-    wanted = os.path.realpath(target.parent) + "/" + target.name
-    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
-    return any(_unescape(line.split(" ")[1]) == wanted for line in mounts)
-
-
-def run_mount(kind: str, source: str, target: Path, options: str) -> None:
-    """Mount with mount(8); raises StorageError with its message."""
-    argv = ["mount", "-t", kind, *(["-o", options] if options else []), source, str(target)]
-    _run(argv)
+        try:
+            mount(kind, server_path, target, options)
+        except mounts.MountFailed as error:
+            raise StorageError(str(error)) from error
+    return target
 
 
 def verify_devices(domain: StorageDomain) -> None:
     """Raise StorageError with every device of a block domain that is not there."""
-    places = [domain.special("ids"), domain.special("leases")]
-    places += [domain.place(volume) for volume in domain.volumes]
-    missing = [str(place) for place in places if not place.exists()]
+    missing = [str(place) for place in domain.device_places if not place.exists()]
     if missing:
         raise StorageError(f"Devices of the storage domain are missing: {', '.join(missing)}")
 
@@ -231,18 +234,3 @@ def _link(name: Path, target: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(name)
-
-
-def _unescape(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)
-
-
-def _run(argv: Sequence[str]) -> None:
-    try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=MOUNT_LIMIT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StorageError(f"{' '.join(argv)}: {error}") from error
-    if done.returncode != 0:
-        raise StorageError(f"{' '.join(argv)}: {done.stderr.strip()}")

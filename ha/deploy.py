@@ -1,0 +1,234 @@
+"""The deployment of hosted engine on a host: the cluster's first, or an additional one.
+
+Nothing is asked. The host's configuration is written last, as its presence means "deployed"; the
+archive on the storage is written last there, as its presence means "a domain to join".
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ha.answers import Answer, Answers, AnswersError, format_answers
+from ha.conf_archive import write_archive
+from ha.config import BLOCK_DOMAINS, Paths
+from ha.deploy_plan import Plan, conf_text, host_id_of, plan_first_host
+from ha.deploy_storage import (
+    LOCKSPACE_NAME,
+    Found,
+    Sanlock,
+    create_file_domain,
+    empty_whiteboard,
+    find_deployment,
+    find_on_devices,
+    import_disk,
+    initialise_leases,
+    remedy_for,
+)
+from ha.env.ports import Clock, EnvError, Whiteboard
+from ha.storage_domain import (
+    StorageDomain,
+    StorageError,
+    mount_storage,
+    prepare_links,
+    storage_domain_of,
+    verify_devices,
+)
+from ha.storage_owner import own_devices
+
+UNITS = ("ovirt-ha-broker", "ovirt-ha-agent")
+PUBLISH_LIMIT_SECONDS = 240.0
+_POLL_SECONDS = 1.0
+
+
+class DeployFailed(Exception):
+    """Raised by deploy; `left` says what the attempt has left behind and how to remove it."""
+
+    def __init__(self, message: str, left: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.left = left
+
+
+class ServicesFailed(Exception):
+    """Raised by services when systemd refuses."""
+
+
+class Services(Protocol):
+    """The host's services."""
+
+    def is_active(self, unit: str) -> bool:
+        """Whether a unit runs or is about to. Raises ServicesFailed when that is not known."""
+
+    def enable_now(self, unit: str) -> None:
+        """Start a unit now and at every boot. Raises ServicesFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a deployment needs of the world."""
+
+    paths: Paths
+    sanlock: Sanlock
+    services: Services
+    clock: Clock
+    whiteboard: Callable[[Path], Whiteboard]
+    mount: Callable[..., None]
+    new_uuid: Callable[[], str]
+    generated: Callable[[], str]
+    say: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has been made so far, newest last, and the lockspace that is to be left again."""
+
+    left: list[str] = field(default_factory=list)
+    leave: Callable[[], None] | None = None
+
+
+def deploy(answers: Answers, tools: Tools) -> Mapping[str, Answer]:
+    """Deploy this host, and return the complete answers; raises DeployFailed."""
+    progress = _Progress()
+    try:
+        return _deploy(answers, tools, progress)
+    except (AnswersError, StorageError, EnvError, ServicesFailed, OSError) as error:
+        if progress.leave is not None:
+            try:
+                progress.leave()
+            except EnvError as trouble:
+                progress.left.append(f"the lease on the host id: {trouble}")
+        raise DeployFailed(str(error), tuple(progress.left)) from error
+
+
+def _deploy(answers: Answers, tools: Tools, progress: _Progress) -> Mapping[str, Answer]:
+    found, plan = _find(answers, tools)
+    if found is None:
+        assert plan is not None
+        tools.say(f"Setting up a new storage domain {plan.domain.sd_uuid}")
+        _make_storage(plan, tools, progress)
+        files = plan.archive(tools.generated())
+        conf, domain, complete = plan.conf, plan.domain, plan.answers
+        prepare_links(domain)
+        _take_host_id(domain, plan.host_id, tools, progress)
+        write_archive(domain.place(domain.configuration), files)
+    else:
+        host_id = host_id_of(answers, default=None)
+        files = found.files
+        conf = {**_key_values(files["hosted-engine.conf"]), "host_id": str(host_id)}
+        complete = {**answers.values}
+        domain = storage_domain_of(conf, tools.paths.root)
+        tools.say(f"Joining the storage domain {domain.sd_uuid} as host {host_id}")
+        if domain.is_block:
+            own_devices(domain.device_places)
+        prepare_links(domain)
+        _take_host_id(domain, host_id, tools, progress)
+    _write_host_files(tools.paths, {**files, "hosted-engine.conf": conf_text(conf)}, complete)
+    progress.leave = None
+    progress.left.append(
+        f"this host's configuration: systemctl disable --now {' '.join(reversed(UNITS))};"
+        f" rm {tools.paths.hosted_engine_conf}"
+    )
+    _start_services(domain, int(conf["host_id"]), tools)
+    return complete
+
+
+def _find(answers: Answers, tools: Tools) -> tuple[Found | None, Plan | None]:
+    """Look whether the storage holds a hosted engine; without one, plan the first host."""
+    kind = answers.text("OVEHOSTED_STORAGE/domainType")
+    if kind in BLOCK_DOMAINS:
+        plan = plan_first_host(answers, tools.paths, tools.new_uuid)
+        verify_devices(plan.domain)
+        return find_on_devices(plan.domain), plan
+    connection = answers.text("OVEHOSTED_STORAGE/storageDomainConnection")
+    if not kind or not connection:
+        raise AnswersError(
+            "OVEHOSTED_STORAGE/domainType and OVEHOSTED_STORAGE/storageDomainConnection are needed"
+        )
+    mount = mount_storage(
+        kind,
+        connection,
+        tools.paths.root,
+        options=answers.text("OVEHOSTED_STORAGE/mntOptions"),
+        mount=tools.mount,
+    )
+    found = find_deployment(mount, answers.text("OVEHOSTED_STORAGE/sdUUID"))
+    if found is not None:
+        return found, None
+    return None, plan_first_host(answers, tools.paths, tools.new_uuid)
+
+
+def _make_storage(plan: Plan, tools: Tools, progress: _Progress) -> None:
+    domain = plan.domain
+    image_bytes = plan.disk_image.stat().st_size if plan.disk_image is not None else 0
+    if domain.is_block:
+        own_devices(domain.device_places)
+    else:
+        create_file_domain(domain, max(plan.disk_bytes, image_bytes))
+        progress.left.append(f"{domain.directory}: {remedy_for(domain.directory)}")
+    empty_whiteboard(domain)
+    initialise_leases(domain, tools.sanlock)
+    if plan.disk_image is not None:
+        tools.say(f"Importing {plan.disk_image}")
+        import_disk(
+            plan.disk_image,
+            domain.place(domain.engine_disk),
+            sparse=not domain.is_block,
+            say=tools.say,
+        )
+
+
+def _take_host_id(domain: StorageDomain, host_id: int, tools: Tools, progress: _Progress) -> None:
+    """Refuse a host id in use: by a block on the whiteboard, or by a host that sanlock sees."""
+    blocks = tools.whiteboard(domain.prepared(domain.metadata)).read_blocks([host_id])
+    if host_id in blocks:
+        raise StorageError(
+            f"Host id {host_id} is in use: the whiteboard has a block of it. Choose another id, or"
+            f" run on a deployed host: hosted-engine --clean-metadata --host-id={host_id}"
+        )
+    tools.say(f"Taking host id {host_id}; this takes up to a minute")
+    lockspace = tools.sanlock.lockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace))
+    lockspace.join(host_id)
+    progress.leave = lambda: lockspace.leave(host_id)
+
+
+def _write_host_files(
+    paths: Paths, files: Mapping[str, str], answers: Mapping[str, Answer]
+) -> None:
+    write_file(paths.broker_conf, files["broker.conf"], mode=0o644)
+    if not paths.ha_conf.exists():
+        flags = "local_maintenance=False\nlocal_maintenance_manual=False\n"
+        write_file(paths.ha_conf, flags, mode=0o644)
+    write_file(paths.vm_conf, files["vm.conf"], mode=0o640)
+    write_file(paths.answers_conf, format_answers(answers), mode=0o640)
+    write_file(paths.hosted_engine_conf, files["hosted-engine.conf"], mode=0o644)
+
+
+def write_file(place: Path, text: str, *, mode: int) -> None:
+    """Write a file of the host's in one step. Raises OSError."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f".{place.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.chmod(mode)
+    fresh.replace(place)
+
+
+def _start_services(domain: StorageDomain, host_id: int, tools: Tools) -> None:
+    """Start broker and agent, and wait until the agent has published its first record."""
+    for unit in UNITS:
+        tools.services.enable_now(unit)
+    tools.say("Broker and agent are started; waiting for the agent's first record")
+    deadline = tools.clock.monotonic() + PUBLISH_LIMIT_SECONDS
+    whiteboard = tools.whiteboard(domain.prepared(domain.metadata))
+    while not whiteboard.read_blocks([host_id]):
+        if tools.clock.monotonic() > deadline:
+            raise StorageError(
+                f"The agent has published nothing in {PUBLISH_LIMIT_SECONDS:.0f} s."
+                f" See: journalctl -u {UNITS[0]} -u {UNITS[1]}"
+            )
+        tools.clock.sleep(_POLL_SECONDS)
+
+
+def _key_values(text: str) -> dict[str, str]:
+    lines = (line.strip() for line in text.splitlines())
+    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in pairs}
