@@ -194,7 +194,7 @@ def _require_room(place: Path, size_bytes: int) -> None:
 def _make_directory(directory: Path, top: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for place in (top, directory):
-        own(place, owner, DIRECTORY_MODE)
+        own(place, DIRECTORY_MODE)
 
 
 def _make_file(place: Path, size_bytes: int) -> None:
