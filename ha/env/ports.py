@@ -1,7 +1,7 @@
 """What the monitor needs of the world, as small Protocols, and the trouble each may report.
 
-Two bundles: the agent's `Env` (the broker does its storage and its looking around) and the broker's
-`BrokerEnv` (the real things). A simulator or a test may stand in at either seam.
+The agent's `Env` has the broker for storage and looking around; the broker's `BrokerEnv` has the
+real things. A simulator or a test may stand in at either seam.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -182,11 +182,7 @@ class Monitors(Protocol):
     """The broker's other services. Each raises BrokerUnreachable and BrokerError."""
 
     def monitors(self) -> Mapping[str, object]:
-        """The six monitors' latest values by upstream's names.
-
-        network: float, bridge: bool, mem-free, cpu-load: float or None, storage-domain: bool,
-        engine-health: {vm, health, detail[, reason]}.
-        """
+        """The latest values by upstream's names, as `ha.monitors.values_of` gives them."""
 
     def set_live_hosts(self, host_ids: Sequence[int]) -> None:
         """Keep the agent's list of hosts alive, its own id included, for the status command."""
@@ -225,7 +221,7 @@ class HostIdLease(Protocol):
 
 
 class Broker(Monitors, SharedWhiteboard, HostIdLease, Protocol):
-    """All that the broker does for others, in three parts."""
+    """All three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +235,13 @@ class Env:
 
 @dataclass(frozen=True, slots=True)
 class BrokerEnv:
-    """The broker's world. `lockspace` guards the whiteboard, `vm_lockspace` the engine VM."""
+    """The broker's world."""
 
     clock: Clock
     whiteboard: Whiteboard
-    lockspace: Lockspace
-    vm_lockspace: Lockspace
+    lockspace: Lockspace  # guards the whiteboard
+    vm_lockspace: Lockspace  # guards the engine VM
     engine_vm: EngineVm
     probes: Probes
     notifier: Notifier
+    read_domain: Callable[[], object]  # one read of the storage domain; raises WhiteboardFailed

@@ -116,7 +116,7 @@ def test_a_lease_is_written_where_it_was_told(tmp_path: Path) -> None:
     assert path.read_bytes()[:MIB] == b"\0" * MIB
 
 
-def refusals(*codes: int) -> Iterator[sanlock.SanlockException]:
+def refusals(*codes: int) -> Iterator[Exception]:
     return (sanlock.SanlockException(code, "refused", "by the test") for code in codes)
 
 
