@@ -1,0 +1,204 @@
+"""The inventory: clusters and their hosts, read from TOML and checked before anything is done.
+
+Every problem names the file, the key and the remedy, and all of them are told at once.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ha.core.record import MAX_HOST_ID
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+REMEDIES = {
+    "extra_forbidden": "there is no such key; remove it or correct its spelling",
+    "missing": "add this key",
+}
+
+
+class InventoryError(Exception):
+    """The inventory cannot be used, or has no such cluster or host."""
+
+
+def _expanded(path: Path) -> Path:
+    return path.expanduser()
+
+
+def _named(name: str) -> str:
+    if not NAME.match(name):
+        raise ValueError("use letters, digits, dot, dash and underscore, at most 63 of them")
+    return name
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ssh(_Table):
+    """How the control node reaches a cluster's hosts."""
+
+    user: str = "root"
+    key_file: Annotated[Path, AfterValidator(_expanded)]
+    known_hosts: Annotated[Path, AfterValidator(_expanded)]
+    proxy_command: tuple[str, ...] = ()
+
+    def proxy_argv(self, host: "Host") -> tuple[str, ...]:
+        """Return the proxy command for a host, with {address} and {port} filled in."""
+        port = str(host.port)
+        return tuple(
+            word.replace("{address}", host.address).replace("{port}", port)
+            for word in self.proxy_command
+        )
+
+
+class Host(_Table):
+    """One hosted-engine host."""
+
+    name: Annotated[str, AfterValidator(_named)]
+    address: str = Field(min_length=1, pattern=r"^\S+$")
+    port: int = Field(default=22, ge=1, le=65535)
+    host_id: int = Field(ge=1, le=MAX_HOST_ID)
+
+
+class Cluster(_Table):
+    """The hosts that share one engine VM."""
+
+    title: str = ""
+    ssh: Ssh
+    hosts: tuple[Host, ...] = Field(min_length=1)
+
+    def host(self, name: str) -> Host:
+        """Return a host by its name.
+
+        Raises: InventoryError, naming the hosts that there are.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        names = ", ".join(host.name for host in self.hosts)
+        raise InventoryError(f"no host `{name}` in this cluster; it has: {names}")
+
+
+class Inventory(_Table):
+    """All clusters this control node knows."""
+
+    clusters: Mapping[Annotated[str, AfterValidator(_named)], Cluster] = Field(min_length=1)
+
+    def cluster(self, name: str) -> Cluster:
+        """Return a cluster by its name.
+
+        Raises: InventoryError, naming the clusters that there are.
+        """
+        if name in self.clusters:
+            return self.clusters[name]
+        names = ", ".join(sorted(self.clusters))
+        raise InventoryError(f"no cluster `{name}` in the inventory; it has: {names}")
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Self:
+        """Return the inventory that the TOML text holds.
+
+        Raises: InventoryError with one line a problem.
+        """
+        try:
+            inventory = cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise InventoryError(f"{source}: not TOML: {error}") from error
+        except ValidationError as error:
+            raise InventoryError(_lines(source, map(_problem, error.errors()))) from error
+        problems = list(_conflicts(inventory))
+        if problems:
+            raise InventoryError(_lines(source, problems))
+        return inventory
+
+
+def load_inventory(path: Path) -> Inventory:
+    """Return the inventory of a file, its key files checked too.
+
+    Raises: InventoryError with one line a problem: file, key, what is wrong, what to do.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InventoryError(
+            f"{path}: no inventory here; write one (see the README) or name another with"
+            " RUNBOOKS_INVENTORY"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InventoryError(f"{path}: cannot be read: {error}") from error
+    inventory = Inventory.parse(text, str(path))
+    problems = list(_missing_files(inventory))
+    if problems:
+        raise InventoryError(_lines(str(path), problems))
+    return inventory
+
+
+def _lines(source: str, problems: Iterable[str]) -> str:
+    return "\n".join(f"{source}: {problem}" for problem in problems)
+
+
+def _problem(error: Any) -> str:
+    key = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
+    ).lstrip(".")
+    key = key.removesuffix(".[key]")
+    if key.endswith(".host_id") and error["type"] in ("less_than_equal", "greater_than_equal"):
+        remedy = f"a host id is 1 to {MAX_HOST_ID}; take it from the host's hosted-engine.conf"
+    elif error["type"] == "too_short" and key.endswith((".hosts", "clusters")):
+        remedy = "it is empty; add at least one"
+    elif key.endswith(".hosts") and error["type"] == "missing":
+        remedy = f"the cluster is empty; add a [[{key}]] table"
+    else:
+        remedy = REMEDIES.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return f"`{key}`: {remedy}"
+
+
+def _conflicts(inventory: Inventory) -> Iterator[str]:
+    for name, cluster in inventory.clusters.items():
+        for (first, one), (second, other) in combinations(enumerate(cluster.hosts), 2):
+            yield from _alike(f"clusters.{name}.hosts", (first, one), (second, other))
+    everywhere = [
+        (f"clusters.{name}.hosts[{index}]", host, inventory.clusters[name].ssh.proxy_command)
+        for name, cluster in inventory.clusters.items()
+        for index, host in enumerate(cluster.hosts)
+    ]
+    for (key, one, proxy), (later, other, other_proxy) in combinations(everywhere, 2):
+        # The same address behind two proxies is two places.
+        if (one.address, one.port, proxy) == (other.address, other.port, other_proxy):
+            yield (
+                f"`{later}.address`: {other.address}, port {other.port}, is also that of"
+                f" `{key}` ({one.name}); give each host its own"
+            )
+
+
+def _alike(key: str, one: tuple[int, Host], other: tuple[int, Host]) -> Iterator[str]:
+    (first, here), (second, there) = one, other
+    if here.name == there.name:
+        yield (
+            f"`{key}[{second}].name`: {here.name} is also that of `{key}[{first}]`;"
+            " give each host its own name"
+        )
+    if here.host_id == there.host_id:
+        yield (
+            f"`{key}[{second}].host_id`: {here.host_id} is also that of `{key}[{first}]`"
+            f" ({here.name}); each host has its own: compare host_id in the hosts'"
+            " hosted-engine.conf"
+        )
+
+
+def _missing_files(inventory: Inventory) -> Iterator[str]:
+    for name, cluster in inventory.clusters.items():
+        wanted = {"key_file": cluster.ssh.key_file, "known_hosts": cluster.ssh.known_hosts}
+        for key, path in wanted.items():
+            remedy = (
+                "name the private key that the hosts accept"
+                if key == "key_file"
+                else "collect the hosts' keys with ssh-keyscan and compare them on the consoles"
+            )
+            if not path.is_file():
+                yield f"`clusters.{name}.ssh.{key}`: no file {path}; {remedy}"

@@ -1,0 +1,160 @@
+"""The run in force: its id and attempt, opened at the top of a flow and ended with it.
+
+    @flow(name="metadata-too-new")
+    @recorded_run("metadata-too-new")
+    def zero_metadata(cluster: str, ...) -> None: ...
+
+`recorded_run` opens the run in the journal, fences earlier attempts, takes the cluster's lock
+(unless `mutates=False`), and writes at the end what became of the run. A run that fails keeps
+the lock, but as it has ended the next run may take it over.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
+
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort, MissingContextError
+from prefect.logging import get_run_logger
+from pydantic_core import to_jsonable_python
+
+from tasks.env import world
+from tasks.journal import Draft, JournalError, Kind, Phase, Run, Superseded
+from tasks.lock import acquire, release
+from tasks.prefect_runs import is_over
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STARTED_BY = "started-by:"  # a Prefect tag that names who asked for the run
+
+
+class StepNameReused(JournalError):
+    """A step name was used twice in one run, or for something else than in an earlier attempt."""
+
+
+@dataclass(slots=True)
+class CurrentRun:
+    """The run in force in this process."""
+
+    run_id: str
+    attempt: int
+    cluster: str
+    used: dict[str, object] = field(default_factory=dict)
+
+    def use(self, step: str, call: object) -> None:
+        """Claim a step name for one call (and its retries). Raises: StepNameReused."""
+        if self.used.setdefault(step, call) is not call:
+            raise StepNameReused(
+                f"run {self.run_id}: the step name `{step}` is used twice; give the second call"
+                ' a name of its own: task.named("...")(...)'
+            )
+
+    def draft(self, kind: Kind, step: str, phase: Phase, **more: Any) -> Draft:
+        """Return a draft of an entry of this run and attempt."""
+        return Draft(self.run_id, kind, step, phase, attempt=self.attempt, **more)
+
+
+_current: ContextVar[CurrentRun | None] = ContextVar("current_run", default=None)
+
+
+def current_run() -> CurrentRun | None:
+    """Return the run in force, or None outside of a run (a task's `.fn` in a plain test)."""
+    return _current.get()
+
+
+def log() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
+    """Return the run's logger (shown in Prefect), or a plain one outside of Prefect."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("runbooks")
+
+
+def recorded_run(
+    runbook: str, *, mutates: bool = True
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Make a flow's function a recorded run of a runbook; it needs a parameter `cluster`."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def recorded(*args: P.args, **kwargs: P.kwargs) -> T:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            with entered_run(runbook, parameters=bound.arguments, mutates=mutates):
+                return function(*args, **kwargs)
+
+        return recorded
+
+    return decorate
+
+
+@contextmanager
+def entered_run(
+    runbook: str,
+    *,
+    parameters: Mapping[str, Any],
+    mutates: bool = True,
+    run_id: str | None = None,
+) -> Iterator[CurrentRun]:
+    """Open a run (or its next attempt) for the block; `parameters` must name the cluster.
+
+    Raises: ClusterLocked; prefect's Abort if this process has been superseded, so that it
+    leaves without telling Prefect a state that is no longer its own to tell.
+    """
+    journal = world().journal
+    opened = journal.open_run(_described(runbook, parameters, run_id))
+    run = CurrentRun(opened.run_id, opened.attempt, opened.cluster)
+    token = _current.set(run)
+    try:
+        if mutates:
+            acquire(journal, run.run_id, attempt=run.attempt, actor=opened.actor, is_over=is_over)
+        yield run
+        if mutates:
+            release(journal, run.run_id, attempt=run.attempt)
+        _end(run, runbook, {"as": "completed"})
+    except Superseded as gone:
+        if FlowRunContext.get() is None:
+            raise
+        raise Abort(str(gone)) from gone
+    except Exception as error:
+        ended_as = getattr(error, "ended_as", "failed")
+        why = f"{type(error).__name__}: {error}"[:2000]
+        _end(run, runbook, {"as": ended_as, "why": why})
+        raise
+    finally:
+        _current.reset(token)
+
+
+def _end(run: CurrentRun, runbook: str, payload: Mapping[str, str]) -> None:
+    world().journal.append(run.draft(Kind.RUN, runbook, Phase.ENDED, payload=payload))
+
+
+def _described(runbook: str, parameters: Mapping[str, Any], run_id: str | None) -> Run:
+    context = FlowRunContext.get()
+    prefect_run = None if context is None else context.flow_run
+    actor, via = "", "python"
+    if prefect_run is not None:
+        run_id, via = run_id or str(prefect_run.id), "prefect"
+        tags = [tag for tag in prefect_run.tags if tag.startswith(STARTED_BY)]
+        creator = prefect_run.created_by
+        actor = tags[0].removeprefix(STARTED_BY) if tags else ""
+        actor = actor or (creator.display_value or "" if creator else "")
+    return Run(
+        run_id=run_id or str(uuid4()),
+        runbook=runbook,
+        cluster=str(parameters["cluster"]),
+        parameters=to_jsonable_python(dict(parameters), fallback=str),
+        actor=actor,
+        via=via,
+        started_at=world().clock.now(),
+        attempt=0,
+    )

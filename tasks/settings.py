@@ -1,0 +1,58 @@
+"""Where the control node keeps its state: settings from the environment (RUNBOOKS_...)."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ETC_INVENTORY = Path("/etc/hosted-engine-runbooks/inventory.toml")
+
+
+def _default_home() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/hosted-engine-runbooks")
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "hosted-engine-runbooks"
+
+
+class Settings(BaseSettings):
+    """The control node's settings; every one is an environment variable RUNBOOKS_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="RUNBOOKS_", frozen=True)
+
+    home: Path = Field(default_factory=_default_home)
+    inventory: Path | None = None
+    journal_url: str = ""
+    gate_expires_seconds: int = Field(default=86_400, gt=0)
+    connect_timeout_seconds: float = Field(default=10.0, gt=0)
+    channel_timeout_seconds: float = Field(default=15.0, gt=0)
+    keepalive_seconds: int = Field(default=15, gt=0)
+    lost_contact_retries: int = Field(default=3, ge=0, le=10)
+    step_store: Path = Path("/var/lib/hosted-engine-runbooks/steps")  # on the hosts
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("home", "inventory"):
+            if isinstance(values.get(name), str):
+                values[name] = Path(str(values[name])).expanduser()
+        return values
+
+    def inventory_path(self) -> Path:
+        """Return the inventory in force: the named one, else <home>'s, else /etc's."""
+        if self.inventory is not None:
+            return self.inventory
+        own = self.home / "inventory.toml"
+        return ETC_INVENTORY if not own.exists() and ETC_INVENTORY.exists() else own
+
+    def journal(self) -> str:
+        """Return the journal's SQLAlchemy URL; SQLite below the home by default."""
+        return self.journal_url or f"sqlite:///{self.home / 'journal.db'}"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return this process's settings, read once."""
+    return Settings()

@@ -1,0 +1,105 @@
+"""The POSIX sh that runs a step once on a host. It needs a Linux /proc, coreutils and setsid.
+
+Below the store there is one directory a step id, which holds:
+  digest   of the command, to tell a re-attach from another use of the id
+  argv     the command, one argument a line, for people
+  pid      "PID STARTTIME BOOT_ID" of the leader of the step's own session and process group;
+           the start time tells a reused pid, the boot id a rebooted host
+  out      what the command wrote; grows while it runs
+  rc       its exit code; renamed into place, so it is whole or not there
+  stopped  there if an operator stopped it
+
+`mkdir` is the claim: of two that start the same step one wins. Each file that a decision hangs
+on is written with dd's conv=fsync, as `sync FILE` is not known before coreutils 8.24.
+"""
+
+COMMON = r"""
+PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; export PATH; LC_ALL=C; export LC_ALL
+started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+boot() { cat /proc/sys/kernel/random/boot_id; }
+alive() {
+    read -r p s b <"$d/pid" 2>/dev/null || return 1
+    [ "$b" = "$(boot)" ] && [ -n "$s" ] && [ "$(started "$p")" = "$s" ]
+}
+"""
+
+# store id digest argv...  -> started | attached | other
+START = (
+    COMMON
+    + r"""
+umask 077; store=$1; d=$1/$2; digest=$3; shift 3
+mkdir -p "$store" || exit 73
+if mkdir "$d" 2>/dev/null; then
+    printf '%s\n' "$@" >"$d/argv" &&
+    printf '%s\n' "$digest" | dd of="$d/digest" conv=fsync 2>/dev/null &&
+    [ "$(cat "$d/digest")" = "$digest" ] || { rm -rf "$d"; echo "cannot write $d" >&2; exit 74; }
+    setsid sh -c '
+        d=$0; s=$(sed "s/.*) //" "/proc/$$/stat" | cut -d" " -f20)
+        echo "$$ $s $(cat /proc/sys/kernel/random/boot_id)" | dd of="$d/t" conv=fsync || exit 1
+        mv "$d/t" "$d/pid" || exit 1
+        "$@" >"$d/out" 2>&1 </dev/null
+        echo $? | dd of="$d/t" conv=fsync && mv "$d/t" "$d/rc"
+    ' "$d" "$@" >/dev/null 2>&1 </dev/null &
+    echo started
+elif [ ! -d "$d" ]; then
+    echo "cannot make $d" >&2; exit 73
+elif [ -f "$d/digest" ] && [ "$(cat "$d/digest")" != "$digest" ]; then
+    echo other
+else
+    echo attached
+fi
+"""
+)
+
+# store id offset max_bytes tries -> "STATE rc size next sha256", then the output from offset on
+POLL = (
+    COMMON
+    + r"""
+d=$1/$2; offset=$3; max=$4; tries=$5; rc=-; sha=-
+[ -d "$d" ] || { echo "NONE - 0 $offset -"; exit 0; }
+size() { if [ -f "$d/out" ]; then wc -c <"$d/out"; else echo 0; fi; }
+while :; do
+    if [ -f "$d/rc" ]; then state=ENDED; break; fi
+    if [ -f "$d/stopped" ]; then state=STOPPED; break; fi
+    if alive; then
+        state=RUNNING
+        if [ "$(size)" -gt "$offset" ]; then break; fi
+    elif [ -f "$d/pid" ]; then
+        # It may have ended between the two looks.
+        if [ -f "$d/rc" ]; then state=ENDED; elif [ -f "$d/stopped" ]; then state=STOPPED
+        else state=LOST; fi
+        break
+    else
+        state=CLAIMED
+    fi
+    tries=$((tries - 1)); if [ "$tries" -le 0 ]; then break; fi
+    sleep 0.2
+done
+size=$(size); next=$((offset + max)); if [ "$next" -gt "$size" ]; then next=$size; fi
+if [ "$state" = ENDED ]; then
+    rc=$(cat "$d/rc"); if [ -f "$d/out" ]; then sha=$(sha256sum <"$d/out" | cut -d' ' -f1); fi
+fi
+echo "$state $rc $size $next $sha"
+if [ "$next" -gt "$offset" ]; then
+    tail -c "+$((offset + 1))" "$d/out" | head -c "$((next - offset))"
+fi
+"""
+)
+
+# store id tries -> stopped | ended | none
+STOP = (
+    COMMON
+    + r"""
+d=$1/$2; tries=$3
+[ -d "$d" ] || { echo none; exit 0; }
+[ -f "$d/rc" ] && { echo ended; exit 0; }
+alive || { echo none; exit 0; }
+: >"$d/stopped"
+kill -TERM -- "-$p"
+while kill -0 -- "-$p" 2>/dev/null; do
+    tries=$((tries - 1)); if [ "$tries" -le 0 ]; then kill -KILL -- "-$p"; break; fi
+    sleep 0.2
+done
+if [ -f "$d/rc" ]; then echo ended; else echo stopped; fi
+"""
+)
