@@ -78,6 +78,16 @@ class Access:
                 raise LabError(f"{host} does not answer over SSH within {timeout_seconds:g} s")
             time.sleep(0.1)
 
+    def get(self, address: str, path: str) -> str:
+        """What a web server in the lab answers, headers and all; empty when it does not."""
+        target = f"TCP:{address}:80,connect-timeout=1"
+        request = f"GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"
+        socat = self.network.inside("socat", "-t", "2", "-T", "2", "-", target)
+        try:
+            return run(socat, stdin=request, check=False, timeout_seconds=5).stdout
+        except CommandFailed:
+            return ""
+
     def proxy(self, address: str, port: str) -> list[str]:
         """The command that connects its standard input and output to that port."""
         return self.network.inside("socat", "-", f"TCP:{address}:{port}")

@@ -97,9 +97,9 @@ def remove_stale() -> None:
         for folder in place.glob(f"{PREFIX}*"):
             group = Group(folder.name)
             # A lab that is just coming up has groups without a process, too: leave it alone.
-            if time.time() - folder.stat().st_mtime > STALE_AFTER_SECONDS:
-                if not group.populated():
-                    group.remove()
+            stale = time.time() - folder.stat().st_mtime > STALE_AFTER_SECONDS
+            if stale and not group.populated():
+                group.remove()
 
 
 def _rmdir(folder: Path) -> None:

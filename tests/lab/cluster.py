@@ -11,10 +11,11 @@ from typing import Literal
 from tests.lab import cgroups, state
 from tests.lab.access import Access
 from tests.lab.commands import LabError, run
+from tests.lab.guest import HEALTH_PATH, HEALTH_TEXT, engine_disk
 from tests.lab.host import Identity, LabHost, Machine
 from tests.lab.image import image_root, locked
 from tests.lab.keys import Keys
-from tests.lab.network import Network, host_address
+from tests.lab.network import ENGINE_ADDRESS, Network, host_address
 from tests.lab.requirements import why_not
 from tests.lab.storage import FileStorage
 
@@ -212,6 +213,18 @@ class Lab:
     def kill_vm(self, host: str) -> None:
         """Kill the engine VM's process on the host."""
         self.ssh(host, "pkill", "-KILL", "-f", "guest=HostedEngine")
+
+    # -- the engine stand-in -----------------------------------------------------------------------
+
+    def copy_engine_disk(self, target: Path) -> None:
+        """Put a fresh disk of the engine stand-in at `target`."""
+        cache = state.cache_dir()
+        disk = engine_disk(cache, image_root(cache, self.say), self.access.keys, self.say)
+        run(["cp", "--sparse=always", str(disk), str(target)])
+
+    def engine_answers(self) -> bool:
+        """Whether the engine stand-in's health page says that it is well."""
+        return HEALTH_TEXT in self.access.get(ENGINE_ADDRESS, HEALTH_PATH)
 
     def wait_until(
         self, holds: Callable[[], bool], timeout_seconds: float, what: str = "condition"

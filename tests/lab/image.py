@@ -44,9 +44,7 @@ rm ./*.deb
 
 def recipe_hash() -> str:
     """The name of the image that this source tree asks for."""
-    parts = [
-        HERE / name for name in ("image.py", "host_files.py", "rlimit_shim.c")
-    ]
+    parts = [HERE / name for name in ("image.py", "host_files.py", "rlimit_shim.c")]
     return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()[:16]
 
 

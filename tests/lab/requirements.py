@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from tests.lab.cgroups import unified
 from tests.lab.commands import run
 
 COMMANDS = {
@@ -21,7 +22,6 @@ COMMANDS = {
     "gcc": "gcc",
     "cpio": "cpio",
     "xorriso": "xorriso",
-    "depmod": "kmod",
     "mount": "mount",
 }
 FILES = {
@@ -50,8 +50,6 @@ def why_not() -> list[str]:
 
 
 def _missing_abilities() -> list[str]:
-    from tests.lab.cgroups import unified
-
     reasons = []
     if unified() is None:
         reasons.append("no version 2 control group hierarchy is mounted at /sys/fs/cgroup")
