@@ -1,0 +1,52 @@
+"""The runner: executes the runs of every runbook; `python -m flows.runner`."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+
+from flows.deployments import deployment
+from runbooks.catalogue import catalogue
+from tasks.inventory import InventoryError, load_inventory
+from tasks.settings import settings
+
+
+class DurableRunner(Runner):
+    """A runner whose end is never the end of its runs.
+
+    Prefect's own shutdown cancels what is running, and a cancelled run is over.  Ours ends at
+    once with all its runs: they are found without a process and continue at the next start.
+    """
+
+    def handle_sigterm(self, *_args: Any, **_kwargs: Any) -> None:
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def run(deployments: Iterable[RunnerDeployment]) -> None:
+    """Register the deployments and execute their runs until killed."""
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)  # `handle_sigterm` ends the group
+    runner = DurableRunner(name="runbooks", pause_on_shutdown=False)
+    for each in deployments:
+        runner.add_deployment(each)
+    asyncio.run(runner.start())
+
+
+def main() -> int:
+    """Serve the catalogue."""
+    try:
+        clusters = tuple(load_inventory(settings().inventory_path()).clusters)
+    except InventoryError as error:
+        sys.stderr.write(f"no choice of clusters in the form: {error}\n")
+        clusters = ()
+    run(deployment(entry, clusters) for entry in catalogue().values())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
