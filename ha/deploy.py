@@ -7,7 +7,6 @@ archive on the storage is written last there, as its presence means "a domain to
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from ha.answers import Answer, Answers, AnswersError, format_answers
 from ha.conf_archive import write_archive
@@ -26,6 +25,7 @@ from ha.deploy_storage import (
     remedy_for,
 )
 from ha.env.ports import Clock, EnvError, Whiteboard
+from ha.services import Services, ServicesFailed
 from ha.storage_domain import (
     StorageDomain,
     StorageError,
@@ -47,20 +47,6 @@ class DeployFailed(Exception):
     def __init__(self, message: str, left: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.left = left
-
-
-class ServicesFailed(Exception):
-    """Raised by services when systemd refuses."""
-
-
-class Services(Protocol):
-    """The host's services."""
-
-    def is_active(self, unit: str) -> bool:
-        """Whether a unit runs or is about to. Raises ServicesFailed when that is not known."""
-
-    def enable_now(self, unit: str) -> None:
-        """Start a unit now and at every boot. Raises ServicesFailed."""
 
 
 @dataclass(frozen=True, slots=True)

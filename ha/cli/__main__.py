@@ -1,0 +1,84 @@
+"""The `hosted-engine` command on a real host."""
+
+import logging
+import socket
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ha import mounts
+from ha.cli.command import run_command
+from ha.cli.host import FAILURE, Host
+from ha.config import Paths
+from ha.env.clock import HostClock
+from ha.env.engine_vm import LibvirtEngineVm
+from ha.env.lockspace import SanlockLockspace, initialise_lease, initialise_lockspace
+from ha.env.ports import Lockspace
+from ha.env.probes import health_page_ok
+from ha.env.whiteboard import StorageWhiteboard
+from ha.rpc import BrokerLink
+from ha.services import SystemdServices
+from ha.vm_domain import kvm_usable
+
+# A write that waits for slow storage, and the read back behind it.
+BROKER_LIMIT_SECONDS = 60.0
+INTERRUPTED = 130
+
+
+class RealSanlock:
+    """The sanlock daemon of this host."""
+
+    def lockspace(self, name: str, path: Path) -> Lockspace:
+        """Return a lockspace at the start of a file or device."""
+        return SanlockLockspace(name, path)
+
+    def initialise_lockspace(self, name: str, path: Path) -> None:
+        """Write an empty lockspace. Raises LockspaceFailed."""
+        initialise_lockspace(name, path)
+
+    def initialise_lease(self, lockspace: str, name: str, path: Path, *, offset_bytes: int) -> None:
+        """Write a free lease. Raises LockspaceFailed."""
+        initialise_lease(lockspace, name, path, offset_bytes=offset_bytes)
+
+
+def main() -> int:
+    """Run the command line of this process."""
+    logging.disable(logging.CRITICAL)
+    try:
+        return run_command(_real_host(), sys.argv[1:])
+    except OSError as error:
+        _complain(f"hosted-engine: {error}")
+        return FAILURE
+    except KeyboardInterrupt:
+        _complain("Interrupted; --vm-status tells what is true now")
+        return INTERRUPTED
+
+
+def _real_host() -> Host:
+    paths = Paths()
+    return Host(
+        paths=paths,
+        name=socket.gethostname(),
+        broker=BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS),
+        engine_vm=LibvirtEngineVm(),
+        services=SystemdServices(),
+        sanlock=RealSanlock(),
+        clock=HostClock(),
+        whiteboard=StorageWhiteboard,
+        mount=mounts.mount,
+        health_page_ok=health_page_ok,
+        new_uuid=lambda: str(uuid.uuid4()),
+        stamp=lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        kvm=kvm_usable,
+        say=lambda line: print(line, flush=True),
+        complain=_complain,
+    )
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""`--clean-metadata`: empty one host's block on the whiteboard, when that host is proven gone.
+
+Three witnesses speak: the block itself (its timestamp must not change), sanlock (the lease on the
+host id must be free to take, so the host does not run) and, without force, the `stopped` flag.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from ha.cli.host import Host, Refused
+from ha.config import ConfigError
+from ha.config_files import read_agent_conf
+from ha.core.record import BLOCK_BYTES, MAX_HOST_ID, Record, judge_block
+from ha.deploy_storage import LOCKSPACE_NAME
+from ha.env.ports import EnvError, HostIdTaken, Whiteboard
+from ha.services import ServicesFailed
+from ha.storage_domain import StorageDomain, StorageError, connect
+
+# A live host writes every turn; two and a half turns without a write are not a coincidence.
+WATCHED_TURNS = 2.5
+
+
+def clean_metadata(host: Host, options: Mapping[str, str]) -> None:
+    """Empty the block of this host, or of --host-id; exit code 0 means that it reads as empty."""
+    try:
+        conf = host.conf()
+        host_id = _host_id(options.get("host-id"), conf.host_id)
+        _require_agent_stopped(host)
+        domain = host.domain()
+        connect(domain, options=conf.mnt_options, mount=host.mount)
+        whiteboard = host.whiteboard(domain.prepared(domain.metadata))
+        block = whiteboard.read_blocks([host_id]).get(host_id)
+        if block is None:
+            host.say(f"Metadata for host {host_id} is missing: nothing to clean")
+            return
+        _require_stopped_flag(host_id, block, force="force-cleanup" in options)
+        _require_silence(host, whiteboard, host_id, block)
+        with _host_id_taken(host, domain, host_id):
+            _empty(host, whiteboard, host_id, block)
+    except (ConfigError, StorageError, EnvError, ServicesFailed, OSError) as error:
+        raise Refused(f"The metadata was not cleaned: {error}") from error
+
+
+def _host_id(given: str | None, own: int) -> int:
+    if given is None:
+        return own
+    if not given.isdecimal() or not 1 <= int(given) <= MAX_HOST_ID:
+        raise Refused(f"Invalid value '{given}' for --host-id: 1 to {MAX_HOST_ID} is possible")
+    return int(given)
+
+
+def _require_agent_stopped(host: Host) -> None:
+    if host.services.is_active("ovirt-ha-agent"):
+        raise Refused("The agent of this host must be stopped first: systemctl stop ovirt-ha-agent")
+
+
+def _require_stopped_flag(host_id: int, block: bytes, *, force: bool) -> None:
+    record = judge_block(host_id, block).record
+    clean = isinstance(record, Record) and record.stopped is True
+    if not clean and not force:
+        raise Refused("Cannot clean unclean metadata block. Consider --force-cleanup.")
+
+
+def _require_silence(host: Host, whiteboard: Whiteboard, host_id: int, block: bytes) -> None:
+    wait_seconds = WATCHED_TURNS * read_agent_conf(host.paths.agent_conf).timing.loop_seconds
+    host.say(f"Watching the block of host {host_id} for {wait_seconds:.0f} s")
+    host.clock.sleep(wait_seconds)
+    if whiteboard.read_blocks([host_id]).get(host_id) != block:
+        raise Refused(f"Host {host_id} is alive: it has just written its block")
+
+
+@contextmanager
+def _host_id_taken(host: Host, domain: StorageDomain, host_id: int) -> Iterator[None]:
+    """Hold the lease on the host id while its block is emptied, as its own agent would."""
+    lockspace = host.sanlock.lockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace))
+    if lockspace.held(host_id):
+        yield
+        return
+    host.say(f"Taking the lease on host id {host_id}; this takes up to a few minutes")
+    try:
+        lockspace.join(host_id)
+    except HostIdTaken as error:
+        raise Refused(
+            f"sanlock refuses host id {host_id}: the host runs, or this host still holds its own"
+            f" id (systemctl stop ovirt-ha-broker). {error}"
+        ) from error
+    try:
+        yield
+    finally:
+        lockspace.leave(host_id)
+
+
+def _empty(host: Host, whiteboard: Whiteboard, host_id: int, block: bytes) -> None:
+    backup = host.paths.state / "backups" / f"block-{host_id}-{host.stamp()}.bin"
+    backup.parent.mkdir(parents=True, exist_ok=True)
+    with backup.open("xb") as file:
+        file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    host.say(f"Backup of {len(block)} bytes: {backup} sha256 {hashlib.sha256(block).hexdigest()}")
+    whiteboard.write_block(host_id, bytes(BLOCK_BYTES))
+    if host_id in whiteboard.read_blocks([host_id]):
+        raise Refused(f"The block of host {host_id} was written again: the host runs")
+    host.say(f"The metadata of host {host_id} is cleaned")

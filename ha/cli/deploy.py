@@ -1,0 +1,70 @@
+"""`--deploy`: the answers in, a deployed host out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ha.answers import Answer, Answers, AnswersError, format_answers, read_answers
+from ha.cli.host import Host, Refused
+from ha.deploy import DeployFailed, Tools, deploy, write_file
+
+ALREADY = "The hosted engine has already been deployed on this host"
+ANSWERS_FOLDER = Path("var/lib/ovirt-hosted-engine-setup/answers")
+
+
+def deploy_host(host: Host, options: Mapping[str, str]) -> None:
+    """Deploy this host; exit code 0 means that its agent has published its first record."""
+    if host.is_deployed():
+        raise Refused(f"{ALREADY}: {host.paths.hosted_engine_conf} names an engine VM")
+    files = [Path(name) for name in options.get("config-append", "").split("\n") if name]
+    if not files:
+        raise Refused("Nothing is asked here: give the answers with --config-append=<file>")
+    try:
+        answers = read_answers(files)
+    except AnswersError as error:
+        raise Refused(str(error)) from error
+    kept = host.paths.root / ANSWERS_FOLDER / f"answers-{host.stamp()}.conf"
+    complete: Mapping[str, Answer] = answers.values
+    try:
+        complete = deploy(answers, _tools(host))
+    except DeployFailed as error:
+        raise Refused(_failure(error, kept)) from error
+    finally:
+        _keep(host, complete, [kept, *_generated(options)])
+    host.say("Hosted Engine successfully deployed on this host")
+
+
+def _tools(host: Host) -> Tools:
+    return Tools(
+        paths=host.paths,
+        sanlock=host.sanlock,
+        services=host.services,
+        clock=host.clock,
+        whiteboard=host.whiteboard,
+        mount=host.mount,
+        new_uuid=host.new_uuid,
+        generated=host.stamp,
+        say=host.say,
+    )
+
+
+def _failure(error: DeployFailed, kept: Path) -> str:
+    lines = [f"The deployment failed: {error}"]
+    if error.left:
+        lines += ["It has left behind, and before the next attempt it must go:"]
+        lines += [f"  - {left}" for left in error.left]
+    else:
+        lines += ["It has left nothing behind."]
+    return "\n".join([*lines, f"The answers are kept in {kept}"])
+
+
+def _generated(options: Mapping[str, str]) -> list[Path]:
+    return [Path(options["generate-answer"])] if "generate-answer" in options else []
+
+
+def _keep(host: Host, answers: Mapping[str, Answer], places: list[Path]) -> None:
+    text = format_answers(Answers(answers).values)
+    for place in places:
+        try:
+            write_file(place, text, mode=0o640)
+        except OSError as error:
+            host.complain(f"The answers could not be kept: {place}: {error.strerror}")

@@ -1,0 +1,98 @@
+"""The verbs of the command: names, options and help, as upstream's users know them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ha.cli.checks import check_deployed, check_liveliness, connect_storage
+from ha.cli.clean import clean_metadata
+from ha.cli.deploy import deploy_host
+from ha.cli.host import Host
+from ha.cli.maintenance import set_maintenance
+from ha.cli.status import vm_status
+from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb; an option that ends in `=` takes a value, `needs` is what must be there before."""
+
+    run: Callable[[Host, Mapping[str, str]], None]
+    synopsis: str
+    help: str
+    options: tuple[str, ...] = ()
+    needs_deployed: bool = True
+    needs_vm_conf: bool = False
+
+
+VERBS = {
+    "deploy": Verb(
+        deploy_host,
+        "--deploy --config-append=<file>... [--generate-answer=<file>]",
+        "Deploy this host without questions, as the first one or as an additional one.",
+        ("config-append=", "generate-answer="),
+        needs_deployed=False,
+    ),
+    "vm-start": Verb(
+        vm_start,
+        "--vm-start [--vm-conf=<file>]",
+        "Start the VM on this host. In an edited copy of vm.conf a changed cdrom path or\n"
+        "            bootOrder takes effect, or a changed XML.",
+        ("vm-conf=",),
+        needs_vm_conf=True,
+    ),
+    "vm-shutdown": Verb(vm_shutdown, "--vm-shutdown", "Gracefully shut down the VM on this host."),
+    "vm-poweroff": Verb(vm_poweroff, "--vm-poweroff", "Forcefully power off the VM on this host."),
+    "vm-status": Verb(
+        vm_status,
+        "--vm-status [--json]",
+        "VM status according to the HA agents; machine-readable with --json.",
+        ("json",),
+        needs_vm_conf=True,
+    ),
+    "check-deployed": Verb(
+        check_deployed,
+        "--check-deployed",
+        "Check whether the hosted engine has been deployed already.",
+        needs_deployed=False,
+    ),
+    "check-liveliness": Verb(
+        check_liveliness, "--check-liveliness", "Check the liveliness page of the engine."
+    ),
+    "connect-storage": Verb(
+        connect_storage, "--connect-storage", "Connect the hosted engine storage domain."
+    ),
+    "set-maintenance": Verb(
+        set_maintenance,
+        "--set-maintenance --mode=<mode>",
+        "Set maintenance status to the specified mode (global/local/none).",
+        ("mode=",),
+    ),
+    "clean-metadata": Verb(
+        clean_metadata,
+        "--clean-metadata [--host-id=<id>] [--force-cleanup]",
+        "Empty the block of this host, or of another, on the whiteboard: the other hosts\n"
+        "            forget it. Refused unless that host is proven gone.",
+        ("host-id=", "force-cleanup"),
+    ),
+}
+
+
+def usage() -> str:
+    """Return the help on all verbs."""
+    verbs = [f"        {verb.synopsis}\n            {verb.help}" for verb in VERBS.values()]
+    return "\n".join(
+        [
+            "Usage: hosted-engine <command> [<command-parameters>]",
+            "    Commands:",
+            "        --help",
+            "            Show this help.",
+            *verbs,
+            "\n    For additional information about a specific command try:",
+            "        <command> --help",
+        ]
+    )
+
+
+def verb_usage(verb: Verb) -> str:
+    """Return the help on one verb."""
+    return f"Usage: hosted-engine {verb.synopsis}\n            {verb.help}"
