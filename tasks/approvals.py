@@ -1,0 +1,152 @@
+"""The gates of the metadata runbooks: what is shown, what is asked, what follows."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from tasks.backup import Backup, restore_command
+from tasks.gates import TargetForm, gate
+from tasks.limits import limit
+from tasks.run_site import Site
+from tasks.services import StoppedProof
+from tasks.whiteboard_table import BlockRow, Snapshot, bad_ids, blocks_markdown
+from tasks.zeroing import Plan, Scope
+
+MOST_COMMANDS = 20
+
+
+class WriteForm(TargetForm):
+    """The form of the gate before the write."""
+
+    scope: Scope = Field(
+        default=Scope.BAD_ONLY,
+        description="What is zeroed. The good blocks are worth keeping: they are the hosts' last"
+        " known states.",
+    )
+
+
+def approve_write(
+    site: Site,
+    rows: Sequence[BlockRow],
+    backup: Backup,
+    *,
+    proof: StoppedProof,
+    baseline: Snapshot,
+) -> Plan:
+    """Ask for the approval of the write and return what was chosen.
+
+    Raises GateRejected, GateExpired.
+    """
+    host_ids = bad_ids(rows)
+    decision = gate(
+        "approve_write",
+        evidence=write_evidence(site, rows, backup, proof=proof, baseline=baseline),
+        risk="A3",
+        form=WriteForm,
+        target=site.cluster,
+        expires_seconds=int(limit("gate_expires_seconds")),
+    )
+    return Plan(Scope(decision.fields.get("scope", Scope.BAD_ONLY)), host_ids)
+
+
+def approve_restore(site: Site, backup: Backup, proof: StoppedProof) -> None:
+    """Ask for the approval of writing the backup back. Raises GateRejected, GateExpired."""
+    gate(
+        "approve_restore",
+        evidence=restore_evidence(site, backup, proof),
+        risk="A3",
+        form=TargetForm,
+        target=site.cluster,
+        expires_seconds=int(limit("gate_expires_seconds")),
+    )
+
+
+def write_evidence(
+    site: Site,
+    rows: Sequence[BlockRow],
+    backup: Backup,
+    *,
+    proof: StoppedProof,
+    baseline: Snapshot,
+) -> str:
+    """Return what a person must see before the write, in Markdown."""
+    target = site.target
+    host_ids = bad_ids(rows)
+    bad_only = Plan(Scope.BAD_ONLY, host_ids).commands(target.path, target.size_bytes)
+    everything = Plan(Scope.EVERYTHING, ()).commands(target.path, target.size_bytes)
+    shown = list(bad_only[:MOST_COMMANDS])
+    if len(bad_only) > MOST_COMMANDS:
+        shown.append(f"... and {len(bad_only) - MOST_COMMANDS} more, one a block")
+    return "\n".join(
+        [
+            f"## Zero blocks of the whiteboard of {site.cluster}\n",
+            *_where(site, proof),
+            f"- blocks to be zeroed: **{', '.join(map(str, host_ids))}** "
+            f"({len(host_ids)} x 4096 bytes), or everything, as you choose",
+            *_backup_lines(backup),
+            _engine_line(baseline),
+            "\n### Commands, if you choose *bad blocks only*\n",
+            "```",
+            *shown,
+            "```",
+            "### Commands, if you choose *everything, as the Howto says*\n",
+            "```",
+            *everything,
+            "```",
+            "Block 0 (maintenance=1) is written again before any agent starts.\n",
+            "### Way back\n",
+            f"`runbook undo RUN` while all services are stopped, or by hand on {backup.host}:\n",
+            "```",
+            restore_command(backup),
+            "```",
+            f"### Blocks\n\n{blocks_markdown(rows)}\n",
+            f"To approve, type the name of the cluster: `{site.cluster}`",
+        ]
+    )
+
+
+def restore_evidence(site: Site, backup: Backup, proof: StoppedProof) -> str:
+    """Return what a person must see before the restore, in Markdown."""
+    return "\n".join(
+        [
+            f"## Write the backup over the whiteboard of {site.cluster}\n",
+            *_where(site, proof),
+            *_backup_lines(backup),
+            "\n### Command\n",
+            "```",
+            restore_command(backup),
+            "```",
+            "Agents and brokers stay stopped afterwards. The bad blocks will be back: way forward "
+            "is the runbook metadata-too-new.\n",
+            f"To approve, type the name of the cluster: `{site.cluster}`",
+        ]
+    )
+
+
+def _where(site: Site, proof: StoppedProof) -> list[str]:
+    target = site.target
+    said = ", ".join(map(str, proof.said_stopped)) or "none"
+    return [
+        f"- host that writes: **{site.actor}**; host that witnesses: {site.witness}",
+        f"- target: **{target.path}** ({target.kind}, {target.size_bytes} bytes), "
+        f"found by {', '.join(target.links)}",
+        f"- agents and brokers proven stopped on: **{', '.join(proof.hosts)}**; no byte changed "
+        f"in {proof.quiet_seconds:.0f} s; host ids that published a clean stop: {said}",
+    ]
+
+
+def _backup_lines(backup: Backup) -> list[str]:
+    return [
+        f"- backup: **{backup.host}:{backup.path}** ({backup.size_bytes} bytes)",
+        f"- SHA-256 of volume and backup: `{backup.sha256}`",
+    ]
+
+
+def _engine_line(baseline: Snapshot) -> str:
+    up = [row.hostname for row in baseline.rows if row.vm == "up"]
+    before = "was already on" if baseline.global_maintenance else "was off"
+    engine = f"ran on {', '.join(up)}" if up else "was **down: HA will start it**"
+    return (
+        f"- when the run leaves global maintenance (before the run it {before}), HA acts again; "
+        f"the engine VM {engine}"
+    )

@@ -1,0 +1,143 @@
+"""Copy the whole volume to the host that acts, and write such a copy back."""
+
+from dataclasses import dataclass
+from posixpath import basename
+
+from tasks.hosts import sh
+from tasks.limits import limit
+from tasks.recorded import Outcome, change, check, wait
+from tasks.refusal import CheckRefused
+from tasks.run_site import Site
+from tasks.runs import current_run
+from tasks.services import not_stopped
+from tasks.steps import run_once
+from tasks.witnesses import ReadFailed, shape_of
+
+COPY = """
+umask 077
+mkdir -p -- "$(dirname -- "$2")" || exit
+dd if="$1" of="$2" bs="$3" count="$4" iflag=direct conv=fsync || { rm -f -- "$2"; exit 1; }
+"""
+
+# nocreat and the test before it: a path that is not there must never become a new file.
+RESTORE = """
+[ -f "$2" ] || [ -b "$2" ] || { echo "$2 is not there" >&2; exit 66; }
+dd if="$1" of="$2" bs="$3" count="$4" iflag=fullblock oflag=direct conv=notrunc,nocreat,fsync
+"""
+
+
+class ChecksumDiffers(Exception):
+    """Two copies that must be equal are not; raised by back_up_whiteboard and prove_restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A verified copy of the volume."""
+
+    host: str
+    path: str
+    target: str
+    size_bytes: int
+    sha256: str
+
+
+def restore_command(backup: Backup) -> str:
+    """Return the command that writes a backup back, for a person to read."""
+    shape = shape_of(backup.size_bytes)
+    return (
+        f"dd if={backup.path} of={backup.target} bs={shape.block_bytes} count={shape.count} "
+        "oflag=direct conv=notrunc,nocreat,fsync"
+    )
+
+
+@change
+def back_up_whiteboard(site: Site, directory: str) -> Backup:
+    """Copy the volume to the acting host and verify the copy from two hosts.
+
+    Raises ChecksumDiffers, ReadFailed.
+    """
+    target = site.target
+    run = current_run()
+    path = f"{directory}/{run.run_id if run else 'no-run'}/{basename(target.path)}.img"
+    shape = shape_of(target.size_bytes)
+    wanted = site.digest(site.witness, target.path)
+    if _digest_or_none(site, path) != wanted:
+        run_once(
+            site.shell(site.actor),
+            sh(COPY, target.path, path, str(shape.block_bytes), str(shape.count)),
+            step="back_up_whiteboard",
+            timeout_seconds=limit("backup_seconds"),
+        )
+    copied = site.digest(site.actor, path)
+    if copied != wanted:
+        raise ChecksumDiffers(
+            f"{site.actor}:{path} has {copied}, {target.path} seen from {site.witness} {wanted}"
+        )
+    return Backup(site.actor, path, target.path, target.size_bytes, wanted)
+
+
+@check
+def require_restorable(site: Site, backup: Backup) -> str:
+    """Require that path and size are the backup's and its checksum holds. Raises CheckRefused."""
+    return _restorable(site, backup)
+
+
+@check
+def require_still_restorable(site: Site, backup: Backup) -> str:
+    """Require the same once more, and that nobody writes. Raises CheckRefused."""
+    missing = not_stopped(site)
+    if missing is not None:
+        raise CheckRefused(missing, "stop agents and brokers on all hosts and run this again")
+    return _restorable(site, backup)
+
+
+@change
+def restore_backup(site: Site, backup: Backup) -> Outcome:
+    """Write the backup over the whole volume, exactly once."""
+    target = site.target
+    if site.digest(site.witness, target.path) == backup.sha256:
+        return Outcome.ALREADY
+    shape = shape_of(backup.size_bytes)
+    run_once(
+        site.shell(backup.host),
+        sh(RESTORE, backup.path, target.path, str(shape.block_bytes), str(shape.count)),
+        step="restore_backup",
+        timeout_seconds=limit("write_seconds"),
+    )
+    return Outcome.CHANGED
+
+
+@wait
+def prove_restored(site: Site, backup: Backup) -> str:
+    """Prove from another host that the volume equals the backup. Raises ChecksumDiffers."""
+    found = site.digest(site.witness, site.target.path)
+    if found != backup.sha256:
+        raise ChecksumDiffers(
+            f"{site.target.path} seen from {site.witness} has {found}, the backup {backup.sha256}"
+        )
+    return found
+
+
+def _restorable(site: Site, backup: Backup) -> str:
+    target = site.target
+    if (target.path, target.size_bytes) != (backup.target, backup.size_bytes):
+        raise CheckRefused(
+            f"the backup is of {backup.target} ({backup.size_bytes} bytes), the whiteboard is "
+            f"{target.path} ({target.size_bytes} bytes)",
+            "do not restore: it is another volume",
+        )
+    found = _digest_or_none(site, backup.path)
+    if found != backup.sha256:
+        raise CheckRefused(
+            f"{backup.host}:{backup.path} has checksum {found or 'none'}, recorded was "
+            f"{backup.sha256}",
+            "do not restore it: the backup is damaged or gone",
+        )
+    return found
+
+
+def _digest_or_none(site: Site, path: str) -> str | None:
+    try:
+        return site.digest(site.actor, path)
+    except ReadFailed:
+        return None

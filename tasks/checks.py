@@ -1,0 +1,205 @@
+"""The checks of the metadata runbooks: each looks, and refuses; none changes anything."""
+
+from itertools import takewhile
+
+from tasks.env import HostKeyRefused, HostUnreachable, Ran, Shell, ShellError, world
+from tasks.hosts import HostLook, host_ids, look_at_hosts, on_all, sh
+from tasks.limits import limit
+from tasks.metadata import Target, Volume, find_target, read_volume
+from tasks.recorded import check
+from tasks.refusal import CheckRefused
+from tasks.run_site import Site
+from tasks.whiteboard_table import BlockRow, bad_ids, block_rows
+from tasks.witnesses import bad_blocks, changed_blocks, read_raw, records
+
+NOT_FOUND = (126, 127)
+SPARE_BYTES = 64 * 1024 * 1024
+
+# The directory may not be there yet: ask the nearest parent that is.
+FREE_SPACE = """
+d=$1; while [ ! -d "$d" ]; do d=$(dirname -- "$d"); done; df -Pk -- "$d" | tail -n 1
+"""
+
+
+@check
+def require_hosts_ready(cluster: str) -> tuple[str, ...]:
+    """Require that every host answers with its known key and has a working hosted-engine.
+
+    Returns the hosts' names. Raises CheckRefused with one sentence a host.
+    """
+    look_seconds = limit("look_seconds")
+    problems = on_all(cluster, lambda shell: _problem_of(shell, look_seconds))
+    found = [f"{host}: {problem}" for host, problem in problems.items() if problem]
+    if found:
+        raise CheckRefused(
+            "; ".join(found), "every host must be reachable, known and deployed before this runs"
+        )
+    return tuple(problems)
+
+
+@check
+def require_one_configuration(cluster: str) -> Volume:
+    """Require that all hosts are configured for one whiteboard volume. Raises CheckRefused."""
+    return read_volume(cluster, _ids_by_host(cluster), limit("look_seconds"))
+
+
+@check
+def require_one_target(cluster: str, volume: Volume) -> Target:
+    """Require that all links lead to the configured volume. Raises CheckRefused."""
+    return find_target(cluster, volume, limit("look_seconds"))
+
+
+@check
+def require_bad_block(cluster: str, target: Target) -> tuple[BlockRow, ...]:
+    """Require at least one bad block on the storage; returns all rows. Raises CheckRefused."""
+    rows = block_rows(_read(cluster, next(iter(_ids_by_host(cluster))), target))
+    if not bad_ids(rows):
+        raise CheckRefused(
+            f"nothing to repair: every block of {target.path} can be read",
+            "look for another cause of the symptom",
+        )
+    return rows
+
+
+@check
+def require_known_writers(cluster: str, target: Target) -> tuple[int, ...]:
+    """Require that only inventory hosts write, and none of them a block that is too new.
+
+    Returns the host ids that were seen writing. Raises CheckRefused.
+    """
+    ids = host_ids(cluster)
+    witness = next(iter(ids.values()))
+    before = _read(cluster, witness, target)
+    world().clock.sleep(limit("publish_seconds"))
+    after = _read(cluster, witness, target)
+    writers = tuple(host_id for host_id in changed_blocks(before, after) if host_id != 0)
+    strangers = [host_id for host_id in writers if host_id not in ids]
+    if strangers:
+        raise CheckRefused(
+            f"host id {', '.join(map(str, strangers))} writes to the whiteboard but is not in "
+            "the inventory",
+            "add that host to the inventory, or stop and undeploy it",
+        )
+    bad = [block.host_id for block in bad_blocks(after) if block.host_id in ids]
+    looks = {each.host_id: each for each in look_at_hosts(cluster, limit("look_seconds"))}
+    for host_id in bad:
+        _require_not_newer(host_id, looks, writes=host_id in writers)
+    return writers
+
+
+@check
+def require_acting_host(cluster: str, target: Target, canary: str | None) -> Site:
+    """Require a host that can act; it also starts first. Returns who acts and who witnesses.
+
+    Global maintenance can only be set where an agent runs, and setting it there clears that
+    host's local maintenance: so a host in local maintenance does not act. Raises CheckRefused.
+    """
+    looks = look_at_hosts(cluster, limit("look_seconds"))
+    names = tuple(each.host for each in looks)
+    if canary is not None and canary not in names:
+        raise CheckRefused(f"no host {canary!r} in the inventory", f"choose of {', '.join(names)}")
+    fit = [each for each in looks if each.agent == "active" and not each.local_maintenance]
+    fit = [each for each in fit if canary in (None, each.host)]
+    if not fit:
+        raise CheckRefused(
+            f"{canary or 'no host'} has a running agent and is out of local maintenance",
+            "start ovirt-ha-broker and ovirt-ha-agent on a host that is not in maintenance",
+        )
+    told = records(_read(cluster, fit[0].host, target))
+    runs_engine = {host_id for host_id, record in told.items() if record.vm == "up"}
+    idle = [e for e in fit if not e.runs_engine and e.host_id not in runs_engine]
+    actor = (idle or fit)[0].host
+    others = tuple(name for name in names if name != actor)
+    return Site(
+        cluster=cluster,
+        target=target,
+        actor=actor,
+        witness=others[0] if others else actor,
+        others=others,
+    )
+
+
+@check
+def require_backup_space(site: Site, directory: str) -> int:
+    """Require room for the backup; returns the free bytes. Raises CheckRefused."""
+    shell = site.shell(site.actor)
+    ran = shell.run(sh(FREE_SPACE, directory), timeout_seconds=limit("look_seconds")).checked()
+    free_bytes = _available_kib(ran) * 1024
+    needed_bytes = site.target.size_bytes + SPARE_BYTES
+    if free_bytes < needed_bytes:
+        raise CheckRefused(
+            f"{site.actor}: {directory} has {free_bytes} bytes free, the backup needs"
+            f" {needed_bytes}",
+            "free some space there or choose another backup_directory",
+        )
+    return free_bytes
+
+
+def find_again(site: Site, volume: Volume) -> Target:
+    """Return what the whiteboard's links lead to now. Raises CheckRefused."""
+    return find_target(site.cluster, volume, limit("look_seconds"))
+
+
+def _read(cluster: str, host: str, target: Target) -> bytes:
+    shell = world().shell(cluster, host)
+    return read_raw(shell, target.path, target.size_bytes, timeout_seconds=limit("look_seconds"))
+
+
+def _ids_by_host(cluster: str) -> dict[str, int]:
+    return {name: host_id for host_id, name in host_ids(cluster).items()}
+
+
+def _problem_of(shell: Shell, timeout_seconds: float) -> str | None:
+    try:
+        ran = shell.run(("hosted-engine", "--check-deployed"), timeout_seconds=timeout_seconds)
+    except HostKeyRefused as error:
+        return f"its host key is not the known one: {error}"
+    except HostUnreachable as error:
+        return f"cannot be reached: {error}"
+    except ShellError as error:
+        return str(error)
+    if ran.exit_code in NOT_FOUND:
+        return "has no working `hosted-engine`"
+    if ran.exit_code != 0:
+        said = (ran.stdout + ran.stderr).strip()[-200:] or "no output"
+        return f"`hosted-engine --check-deployed` ended with {ran.exit_code}: {said}"
+    return None
+
+
+def _require_not_newer(host_id: int, looks: dict[int, HostLook], *, writes: bool) -> None:
+    here = looks[host_id]
+    remedy = "do not zero it: finish the upgrade of the other hosts"
+    if writes:
+        raise CheckRefused(
+            f"{here.host} (host id {host_id}) is alive and writes a block that the others "
+            "cannot read: a newer agent",
+            remedy,
+        )
+    older = [e for e in looks.values() if version_key(e.version) < version_key(here.version)]
+    if older and here.version != "unknown":
+        raise CheckRefused(
+            f"{here.host} (host id {host_id}) has {here.version}, newer than "
+            f"{older[0].version} on {older[0].host}",
+            remedy,
+        )
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a package version, to compare by; unknown is the highest."""
+    if version == "unknown":
+        return (1 << 30,)
+    key = []
+    for part in version.replace("-", ".").split("."):
+        digits = "".join(takewhile(str.isdigit, part))
+        if not digits:
+            break
+        key.append(int(digits))
+    return tuple(key)
+
+
+def _available_kib(ran: Ran) -> int:
+    # df -P: file system, blocks, used, available, capacity, mounted on (POSIX).
+    match ran.stdout.split():
+        case [_, _, _, available, _, *_] if available.lstrip("-").isdigit():
+            return int(available)
+    raise CheckRefused(f"{ran.host}: cannot understand df: {ran.stdout!r}", "look at df there")

@@ -1,0 +1,11 @@
+"""The one error of checks."""
+
+
+class CheckRefused(Exception):
+    """A check does not let the run go on; raised before that check's run changes anything more.
+
+    The message says what was found and what to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}. What to do: {remedy}.")

@@ -1,0 +1,173 @@
+"""The destructive step: zero blocks of the whiteboard; and what proves that it is right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ha.core.record import RANGE_BYTES
+from tasks.backup import Backup
+from tasks.checks import find_again
+from tasks.hosts import sh
+from tasks.limits import limit
+from tasks.metadata import Volume
+from tasks.recorded import Outcome, change, check, wait
+from tasks.refusal import CheckRefused
+from tasks.run_site import Site
+from tasks.services import not_stopped
+from tasks.steps import run_once
+from tasks.witnesses import (
+    digest_of_zeros,
+    maintenance_flag,
+    range_blocks,
+    shape_of,
+    wrongly_written,
+)
+
+# nocreat and the test before it: a path that is not there must never become a new file, as the
+# Howto's misspelt one would. A count always: on a file domain dd does not end by itself.
+ZERO_BLOCKS = """
+t=$1; shift
+[ -f "$t" ] || [ -b "$t" ] || { echo "$t is not there" >&2; exit 66; }
+for n in "$@"; do
+  dd if=/dev/zero of="$t" bs=4096 seek="$n" count=1 oflag=direct conv=notrunc,nocreat,fsync || exit
+done
+"""
+ZERO_ALL = """
+[ -f "$1" ] || [ -b "$1" ] || { echo "$1 is not there" >&2; exit 66; }
+dd if=/dev/zero of="$1" bs="$2" count="$3" oflag=direct conv=notrunc,nocreat,fsync
+"""
+# conv=sync pads the text with NULs to one whole block.
+SET_FLAG = """
+[ -f "$1" ] || [ -b "$1" ] || { echo "$1 is not there" >&2; exit 66; }
+printf 'maintenance=1' |
+  dd of="$1" bs=4096 count=1 oflag=direct conv=sync,notrunc,nocreat,fsync
+"""
+
+
+class Scope(StrEnum):
+    """What is zeroed."""
+
+    BAD_ONLY = "bad blocks only"
+    EVERYTHING = "everything, as the Howto says"
+
+
+class WriteWrong(Exception):
+    """The volume is not what the write should have made of it; raised by prove_write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be zeroed, as it was approved."""
+
+    scope: Scope
+    host_ids: tuple[int, ...]
+
+    def commands(self, path: str, size_bytes: int) -> tuple[str, ...]:
+        """Return the exact commands, for a person to read."""
+        end = "oflag=direct conv=notrunc,nocreat,fsync"
+        if self.scope is Scope.EVERYTHING:
+            shape = shape_of(size_bytes)
+            return (f"dd if=/dev/zero of={path} bs={shape.block_bytes} count={shape.count} {end}",)
+        return tuple(
+            f"dd if=/dev/zero of={path} bs=4096 seek={n} count=1 {end}" for n in self.host_ids
+        )
+
+
+@check
+def require_unchanged(site: Site, volume: Volume, backup: Backup) -> str:
+    """Require that all is as it was approved. Raises CheckRefused."""
+    now = find_again(site, volume)
+    if now != site.target:
+        raise CheckRefused(f"the whiteboard is now {now}, approved was {site.target}", "look at it")
+    missing = not_stopped(site)
+    if missing is not None:
+        raise CheckRefused(missing, "stop agents and brokers on all hosts and run this again")
+    on_storage = site.digest(site.witness, site.target.path)
+    in_backup = site.digest(site.actor, backup.path)
+    if not on_storage == in_backup == backup.sha256:
+        raise CheckRefused(
+            f"approved was checksum {backup.sha256}; the volume has {on_storage}, the backup "
+            f"{in_backup}",
+            "find out who wrote, then run this again",
+        )
+    return on_storage
+
+
+@change
+def write_zeros(site: Site, plan: Plan) -> Outcome:
+    """Zero what was approved, exactly once. Its proof is prove_write."""
+    target = site.target
+    if _is_zero(site, plan):
+        return Outcome.ALREADY
+    if plan.scope is Scope.EVERYTHING:
+        shape = shape_of(target.size_bytes)
+        argv = sh(ZERO_ALL, target.path, str(shape.block_bytes), str(shape.count))
+    else:
+        argv = sh(ZERO_BLOCKS, target.path, *map(str, plan.host_ids))
+    run_once(
+        site.shell(site.actor),
+        argv,
+        step="write_zeros",
+        timeout_seconds=limit("write_seconds"),
+    )
+    return Outcome.CHANGED
+
+
+@wait
+def prove_write(site: Site, plan: Plan, backup: Backup) -> str:
+    """Prove from another host: zero what should be, the rest as in the backup.
+
+    Returns the volume's checksum. Raises WriteWrong.
+    """
+    size_bytes = site.target.size_bytes
+    before = site.read_file(site.actor, backup.path)
+    after = site.read(site.witness)
+    everything = plan.scope is Scope.EVERYTHING
+    zeroed: Sequence[int] = range(range_blocks(size_bytes)) if everything else plan.host_ids
+    wrong = wrongly_written(before, after, zeroed)
+    if wrong:
+        raise WriteWrong(
+            f"{site.witness} sees the wrong bytes in block {', '.join(map(str, wrong))} of "
+            f"{site.target.path}; the backup is {backup.host}:{backup.path}"
+        )
+    if size_bytes > RANGE_BYTES:
+        found = site.digest(site.witness, site.target.path, RANGE_BYTES)
+        wanted = (
+            digest_of_zeros(size_bytes - RANGE_BYTES)
+            if everything
+            else site.digest(site.actor, backup.path, RANGE_BYTES)
+        )
+        if found != wanted:
+            raise WriteWrong(
+                f"{site.witness} sees other bytes after block {RANGE_BYTES // 4096 - 1} of "
+                f"{site.target.path}; the backup is {backup.host}:{backup.path}"
+            )
+    return site.digest(site.witness, site.target.path)
+
+
+@change
+def write_maintenance_flag(site: Site) -> Outcome:
+    """Write maintenance=1 to block 0 and see it from another host, before any agent starts.
+
+    Zeroing block 0 ends global maintenance: the agents would start the engine VM by themselves.
+    Raises WriteWrong.
+    """
+    if maintenance_flag(site.read(site.witness)):
+        return Outcome.ALREADY
+    run_once(
+        site.shell(site.actor),
+        sh(SET_FLAG, site.target.path),
+        step="write_maintenance_flag",
+        timeout_seconds=limit("look_seconds"),
+    )
+    if not maintenance_flag(site.read(site.witness)):
+        raise WriteWrong(f"{site.witness} does not see maintenance=1 in block 0")
+    return Outcome.CHANGED
+
+
+def _is_zero(site: Site, plan: Plan) -> bool:
+    if plan.scope is Scope.EVERYTHING:
+        found = site.digest(site.witness, site.target.path)
+        return found == digest_of_zeros(site.target.size_bytes)
+    data = site.read(site.witness)
+    return not wrongly_written(data, data, plan.host_ids)
