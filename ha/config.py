@@ -3,7 +3,8 @@
 The files and their keys are upstream's. The loaders are in `ha.config_files`.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,16 @@ class ConfigError(Exception):
         self.key = key
         self.problem = problem
         self.remedy = remedy
+
+
+def refuse_unknown(path: Path, written: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ConfigError for the first name written that is not known, with the likely one."""
+    names = list(known)
+    for name in written:
+        if name not in names:
+            like = difflib.get_close_matches(name, names, 1)
+            remedy = f"Did you mean {like[0]}?" if like else f"Known are: {', '.join(names)}."
+            raise ConfigError(path, name, "is unknown", remedy)
 
 
 @dataclass(frozen=True, slots=True)

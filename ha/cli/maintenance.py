@@ -8,13 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ha.cli.host import Host, Refused
+from ha.config import LocalMaintenance
 from ha.core.record import GLOBAL_BLOCK, GlobalRecord, judge_block
 from ha.core.sighting import VmState
 from ha.env.ports import BrokerError, BrokerUnreachable
-from ha.local_maintenance import (
-    read_local_maintenance,
-    set_local_maintenance,
-)
 
 MODES = ("global", "local", "none")
 NO_BROKER = "Cannot connect to the HA daemon, please check the logs."
@@ -38,7 +35,7 @@ def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
     if mode == "global":
         _write_global(host, on=True)
         host.say("Global maintenance is on")
-        if read_local_maintenance(host.paths.ha_conf).on:
+        if load_local_maintenance(host.paths).on:
             host.say("This host stays in local maintenance")
     elif mode == "local":
         _enter_local(host)
@@ -61,7 +58,7 @@ def _enter_local(host: Host) -> None:
 
 def _leave_both(host: Host) -> None:
     """Clear this host's flags first: they need nobody else."""
-    if read_local_maintenance(host.paths.ha_conf).on:
+    if load_local_maintenance(host.paths).on:
         _write_local(host, on=False)
         host.say("Local maintenance of this host was on and is cleared")
     else:
@@ -96,11 +93,12 @@ def _write_global(host: Host, *, on: bool) -> None:
 
 
 def _write_local(host: Host, *, on: bool) -> None:
+    flags = LocalMaintenance(engine=on, manual=on)
     try:
-        written = set_local_maintenance(host.paths.ha_conf, engine=on, manual=on)
+        save_local_maintenance(host.paths, flags)
     except OSError as error:
         raise Refused(f"{host.paths.ha_conf}: {error.strerror}") from error
-    if read_local_maintenance(host.paths.ha_conf) != written:
+    if load_local_maintenance(host.paths) != flags:
         raise Refused(f"{host.paths.ha_conf} was changed by another program: try again")
 
 

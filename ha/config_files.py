@@ -1,0 +1,155 @@
+"""Reads the configuration files of a host, and says clearly what is wrong with them.
+
+hosted-engine.conf and ha.conf are `key=value` lines (a shell sources the first), agent.conf and
+broker.conf have sections. A missing agent.conf, broker.conf or ha.conf means the defaults.
+"""
+
+import configparser
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ha.config import (
+    AgentConf,
+    BrokerConf,
+    ConfigError,
+    HostedEngineConf,
+    Paths,
+    Settings,
+    refuse_unknown,
+)
+from ha.config_host import host_conf_of
+from ha.core.score import ScoreSettings
+from ha.core.timing import Timing
+
+MAX_PORT = 65535
+T = TypeVar("T", ScoreSettings, Timing)
+_EMAIL_KEYS = {
+    "smtp-server": "smtp_server",
+    "smtp-port": "smtp_port",
+    "smtp-timeout": "smtp_timeout_seconds",
+    "source-email": "source_email",
+    "destination-emails": "destination_emails",
+}
+
+
+def load_settings(paths: Paths) -> Settings:
+    """Return everything that a daemon is told. Raises ConfigError."""
+    return Settings(
+        paths,
+        read_hosted_engine_conf(paths.hosted_engine_conf),
+        read_agent_conf(paths.agent_conf),
+        read_broker_conf(paths.broker_conf),
+    )
+
+
+def read_hosted_engine_conf(path: Path) -> HostedEngineConf:
+    """Return hosted-engine.conf, checked. Raises ConfigError, also when there is none."""
+    if not path.exists():
+        raise ConfigError(path, "file", "does not exist", "Run hosted-engine --deploy on this host")
+    return host_conf_of(path, read_key_values(path))
+
+
+def read_key_values(path: Path) -> dict[str, str]:
+    """Return the `key=value` lines of a file; raises ConfigError for a key that is there twice."""
+    values: dict[str, str] = {}
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ConfigError(path, key, f"line {number} has no '='", "Write it as key=value")
+        if values.get(key, value) != value:
+            problem = f"is there twice, as {values[key]!r} and {value!r}"
+            raise ConfigError(path, key, problem, f"Remove one of the two (line {number})")
+        values[key] = value.strip('"') if value[:1] == '"' else value
+    return values
+
+
+def read_agent_conf(path: Path) -> AgentConf:
+    """Return agent.conf: sections [score] and [timing], each key optional. Raises ConfigError."""
+    sections = _sections(path, ("score", "timing"))
+    score = _values_of(ScoreSettings, path, sections.get("score", {}))
+    if score.cpu_load_penalty_min > score.cpu_load_penalty_max:
+        problem = f"{score.cpu_load_penalty_min} is more than cpu-load-penalty-max"
+        raise ConfigError(path, "cpu-load-penalty-min", problem, "Set it to the same or less")
+    return AgentConf(score, _values_of(Timing, path, sections.get("timing", {})))
+
+
+def read_broker_conf(path: Path) -> BrokerConf:
+    """Return broker.conf: [email], and a pattern for each event in [notify]. Raises ConfigError."""
+    sections = _sections(path, ("email", "notify"))
+    email = sections.get("email", {})
+    refuse_unknown(path, email, _EMAIL_KEYS)
+    found: dict[str, Any] = {_EMAIL_KEYS[key]: value for key, value in email.items()}
+    if "smtp_port" in found:
+        found["smtp_port"] = _number(int, path, "smtp-port", found["smtp_port"])
+        if not 0 < found["smtp_port"] <= MAX_PORT:
+            raise ConfigError(path, "smtp-port", "is no port", f"Use 1 to {MAX_PORT}, mostly 25")
+    if "smtp_timeout_seconds" in found:
+        timeout = _number(float, path, "smtp-timeout", found["smtp_timeout_seconds"])
+        found["smtp_timeout_seconds"] = timeout
+    if "destination_emails" in found:
+        addresses = (part.strip() for part in found["destination_emails"].split(","))
+        found["destination_emails"] = tuple(part for part in addresses if part)
+    if "notify" in sections:
+        found["notify"] = _patterns(path, sections["notify"])
+    return BrokerConf(**found)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"cannot be read: {error}"
+        raise ConfigError(path, "file", problem, "Check its owner, mode and content") from error
+
+
+def _patterns(path: Path, values: Mapping[str, str]) -> dict[str, str]:
+    for event, pattern in values.items():
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            remedy = "Use words with | between them, like start|stop"
+            raise ConfigError(path, event, f"is no regular expression: {error}", remedy) from error
+    return dict(values)
+
+
+def _sections(path: Path, known: Iterable[str]) -> dict[str, dict[str, str]]:
+    parser = configparser.ConfigParser(interpolation=None)
+    if not path.exists():
+        return {}
+    try:
+        parser.read_string(_read(path))
+    except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
+        key = getattr(error, "option", error.section)
+        raise ConfigError(path, key, "is there twice", f"See line {error.lineno}") from error
+    except configparser.Error as error:
+        problem = str(error).replace("\n", " ")
+        raise ConfigError(path, "file", problem, "Write [section], then key=value lines") from error
+    sections = {name: dict(parser[name]) for name in parser.sections()}
+    refuse_unknown(path, sections, known)
+    return sections
+
+
+def _values_of(kind: type[T], path: Path, values: Mapping[str, str]) -> T:
+    defaults = kind()
+    names = {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
+    written = {key.replace("-", "_"): value for key, value in values.items()}
+    if len(written) < len(values):
+        raise ConfigError(path, ", ".join(values), "a key is there twice", "Remove one")
+    refuse_unknown(path, written, names)
+    return kind(**{key: _number(names[key], path, key, value) for key, value in written.items()})
+
+
+def _number(kind: Callable[[str], Any], path: Path, key: str, text: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise ConfigError(path, key, f"{text!r} is no number", "Write it in digits") from error
+    if not value >= 0:
+        raise ConfigError(path, key, f"{text} is less than 0", "Use 0 or more")
+    return value

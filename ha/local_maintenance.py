@@ -1,0 +1,69 @@
+"""ha.conf: this host's local maintenance, read at every turn and written under a lock."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ha.config import ConfigError, LocalMaintenance, Paths
+from ha.config_files import read_key_values
+
+_ENGINE_KEY = "local_maintenance"
+_MANUAL_KEY = "local_maintenance_manual"
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+
+
+def load_local_maintenance(paths: Paths) -> LocalMaintenance:
+    """Return the two flags; both are off when there is no file. Raises ConfigError."""
+    path = paths.ha_conf
+    values = read_key_values(path) if path.exists() else {}
+    return LocalMaintenance(
+        engine=_flag(path, values, _ENGINE_KEY), manual=_flag(path, values, _MANUAL_KEY)
+    )
+
+
+def save_local_maintenance(paths: Paths, flags: LocalMaintenance) -> None:
+    """Write the two flags and keep all else in the file.
+
+    The file is replaced in one step, so that a reader finds the old or the new one. Raises
+    ConfigError and OSError.
+    """
+    path = paths.ha_conf
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        values = read_key_values(path)
+        values |= {_ENGINE_KEY: str(flags.engine), _MANUAL_KEY: str(flags.manual)}
+        _replace(path, "".join(f"{key}={value}\n" for key, value in values.items()))
+
+
+def _flag(path: Path, values: dict[str, str], key: str) -> bool:
+    text = values.get(key, "")
+    if text.lower() not in _WORDS:
+        raise ConfigError(path, key, f"{text!r} is neither True nor False", "Write one of the two")
+    return _WORDS[text.lower()]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock that upstream's writers (the engine, through VDSM) take: the file's own."""
+    while True:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held the lock before may have replaced the file that we have open.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield
+                return
+
+
+def _replace(path: Path, text: str) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        old = path.stat()
+        os.chown(fresh, old.st_uid, old.st_gid)
+        fresh.chmod(old.st_mode & 0o7777)
+    fresh.replace(path)
