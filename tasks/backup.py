@@ -3,15 +3,19 @@
 from dataclasses import dataclass
 from posixpath import basename
 
-from tasks.hosts import sh
+from tasks.env import world
+from tasks.hosts import host_names, sh
+from tasks.journal import Kind, Phase, UnknownRun
 from tasks.limits import limit
-from tasks.recorded import Outcome, change, check, wait
+from tasks.metadata import Target
+from tasks.recorded import Outcome, change, check, look, wait
 from tasks.refusal import CheckRefused
+from tasks.report import show
 from tasks.run_site import Site
 from tasks.runs import current_run
 from tasks.services import not_stopped
 from tasks.steps import run_once
-from tasks.witnesses import ReadFailed, shape_of
+from tasks.witnesses import ReadFailed, bad_blocks, shape_of
 
 COPY = """
 umask 077
@@ -77,9 +81,39 @@ def back_up_whiteboard(site: Site, directory: str) -> Backup:
 
 
 @check
-def require_restorable(site: Site, backup: Backup) -> str:
-    """Require that path and size are the backup's and its checksum holds. Raises CheckRefused."""
-    return _restorable(site, backup)
+def require_backup_record(cluster: str, run_id: str) -> Backup:
+    """Require that a run's backup is in the journal; returns it. Raises CheckRefused."""
+    journal = world().journal
+    try:
+        run = journal.run(run_id)
+    except UnknownRun as error:
+        raise CheckRefused(str(error), "look it up with `runbook status`") from error
+    if run.cluster != cluster:
+        raise CheckRefused(f"run {run_id} was of cluster {run.cluster}", "name that cluster")
+    found = journal.find(run_id, Kind.CHANGE, back_up_whiteboard.name, Phase.OUTCOME)
+    if found is None:
+        raise CheckRefused(
+            f"run {run_id} made no backup, so it wrote nothing", "there is nothing to undo"
+        )
+    return back_up_whiteboard.adapter.validate_python(found.payload["value"])
+
+
+@check
+def require_restorable(cluster: str, target: Target, backup: Backup) -> Site:
+    """Require that path and size are the backup's and its checksum holds.
+
+    Returns the place, with the backup's host as the one that acts. Raises CheckRefused.
+    """
+    names = host_names(cluster)
+    if backup.host not in names:
+        raise CheckRefused(
+            f"the backup is on {backup.host}, which is not in the inventory", "add it again"
+        )
+    others = tuple(name for name in names if name != backup.host)
+    witness = others[0] if others else backup.host
+    site = Site(cluster, target, backup.host, witness, others)
+    _restorable(site, backup)
+    return site
 
 
 @check
@@ -105,6 +139,24 @@ def restore_backup(site: Site, backup: Backup) -> Outcome:
         timeout_seconds=limit("write_seconds"),
     )
     return Outcome.CHANGED
+
+
+@look
+def read_next_steps(site: Site) -> tuple[str, ...]:
+    """Say what to do after a restore: everything is still stopped."""
+    bad = ", ".join(str(block.host_id) for block in bad_blocks(site.read(site.witness)))
+    lines = (
+        f"The whiteboard is as it was before the write; bad blocks: {bad or 'none'}.",
+        f"Agents and brokers are stopped on {', '.join(site.hosts)}: HA is off, the engine VM is "
+        "left alone.",
+        "To repair it after all: start the services on one host, then run metadata-too-new.",
+        "To go back to work as it is, on every host: systemctl start ovirt-ha-broker && "
+        "systemctl start ovirt-ha-agent",
+        "Then, when all hosts are seen in GlobalMaintenance: hosted-engine --set-maintenance "
+        "--mode=none",
+    )
+    show("next-steps", "\n".join(f"- {line}" for line in lines), f"What next: {site.cluster}")
+    return lines
 
 
 @wait
