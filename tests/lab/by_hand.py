@@ -6,8 +6,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 from tests.lab.cluster import Lab
+from tests.lab.commands import LabError, run
 from tests.lab.host import give_to_ovirt
-from tests.lab.storage import MOUNT_POINT
+from tests.lab.storage import MOUNT_POINT, FileStorage
 
 LOCKSPACE = "by-hand"
 LEASE_OFFSET_BYTES = 1 << 20
@@ -60,15 +61,23 @@ class ByHand:
     lab: Lab
 
     @property
+    def shared(self) -> Path:
+        """The directory behind the hosts' mounts. Raises LabError on block storage."""
+        storage = self.lab.storage
+        if not isinstance(storage, FileStorage):
+            raise LabError("needs a lab with --storage file")
+        return storage.shared
+
+    @property
     def disk(self) -> Path:
         """The engine disk, as the storage server sees it."""
-        return self.lab.storage.shared / "engine.raw"
+        return self.shared / "engine.raw"
 
     def prepare(self) -> None:
         """Lay out the storage, and let every host join the lockspace."""
-        self.lab.copy_engine_disk(self.disk)
+        run(["cp", "--sparse=always", str(self.lab.engine_image()), str(self.disk)])
         for name, size in (("ids", 1 << 20), ("leases", 3 << 20)):
-            path = self.lab.storage.shared / name
+            path = self.shared / name
             path.write_bytes(bytes(size))
             path.chmod(0o660)
             give_to_ovirt(path)

@@ -60,6 +60,13 @@ class Group:
         except FileNotFoundError:
             return False
 
+    def processes(self) -> int:
+        """How many processes are in the group itself."""
+        try:
+            return len((self._unified / "cgroup.procs").read_text().split())
+        except FileNotFoundError:
+            return 0
+
     def freeze(self, frozen: bool) -> None:
         """Stop all processes of the group where they stand, or let them go on."""
         (self._unified / "cgroup.freeze").write_text("1" if frozen else "0")

@@ -1,25 +1,32 @@
 """The lab: a cluster of real hosts on this machine, as one object."""
 
-import shutil
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Literal
 
-from tests.lab import cgroups, state
+from tests.lab import state
 from tests.lab.access import Access
-from tests.lab.commands import LabError, run
+from tests.lab.commands import LabError
+from tests.lab.deploy import Deployment
+from tests.lab.domain import ENGINE, METADATA
 from tests.lab.guest import HEALTH_PATH, HEALTH_TEXT, engine_disk
-from tests.lab.host import Identity, LabHost, Machine
+from tests.lab.heartbeats import Heartbeat, Span, overlaps, read_heartbeats
+from tests.lab.host import LabHost, Machine
 from tests.lab.image import image_root, locked
-from tests.lab.keys import Keys
-from tests.lab.network import ENGINE_ADDRESS, Network, host_address
+from tests.lab.network import ENGINE_ADDRESS, Network
+from tests.lab.parts import Parts
 from tests.lab.requirements import why_not
-from tests.lab.storage import FileStorage
+from tests.lab.storage import Storage
 
 BOOTED_WITHIN_SECONDS = 60
+POLL_SECONDS = 0.2
+BLOCK_BYTES = 4096
+CHOICES = ("hosts", "storage", "sanlock_speed")
 
 
 def _silent(_line: str) -> None:
@@ -27,7 +34,11 @@ def _silent(_line: str) -> None:
 
 
 class Lab:
-    """A cluster of hosts sharing one storage; every method can be called by any process."""
+    """A cluster of hosts sharing one storage; any process may hold one of the same name.
+
+    A lab that is up keeps the choices it was brought up with. `timing` goes into agent.conf's
+    section of that name when the lab is deployed; `say` gets a line where something takes long.
+    """
 
     def __init__(
         self,
@@ -36,21 +47,26 @@ class Lab:
         storage: Literal["file", "block"] = "file",
         hosts: int = 3,
         sanlock_speed: int = 10,
+        timing: Mapping[str, float] | None = None,
         say: Callable[[str], None] = _silent,
     ) -> None:
-        self.name, self.say = name, say
-        self.folder = state.lab_dir(name)
-        known = state.load(self.folder)
+        self.name, self.say, self.timing = name, say, dict(timing or {})
         self._wanted = state.State("", hosts, storage, sanlock_speed)
-        self._state = known or self._wanted
 
-    # -- what there is -------------------------------------------------------------------------
+    @property
+    def folder(self) -> Path:
+        """Where the lab keeps its things."""
+        return state.lab_dir(self.name)
+
+    @property
+    def parts(self) -> Parts:
+        """The lab's parts, as remembered by whoever brought it up."""
+        return Parts(self.folder, state.load(self.folder) or self._wanted)
 
     @property
     def hosts(self) -> tuple[LabHost, ...]:
         """The hosts, by host id."""
-        ids = range(1, self._state.hosts + 1)
-        return tuple(LabHost(f"h{n}", host_address(n), n) for n in ids)
+        return self.parts.hosts
 
     @property
     def inventory_path(self) -> Path:
@@ -70,42 +86,33 @@ class Lab:
     @property
     def network(self) -> Network:
         """The lab's network."""
-        return Network(self._state.instance)
+        return self.parts.network
 
     @property
     def access(self) -> Access:
         """SSH to the hosts."""
-        keys = Keys(state.cache_dir() / "keys")
-        return Access(self.folder, keys, self.network, self.hosts)
+        return self.parts.access
 
     @property
-    def storage(self) -> FileStorage:
+    def storage(self) -> Storage:
         """The shared storage."""
-        return FileStorage(self.folder / "run", self._group)
-
-    @property
-    def _group(self) -> cgroups.Group:
-        return cgroups.Group(f"{cgroups.PREFIX}{self._state.instance}")
+        return self.parts.storage
 
     def machine(self, host: str) -> Machine:
         """The parts of a host, by its name. Raises LabError when there is no such host."""
-        for one in self.hosts:
-            if host in (one.name, one.fqdn):
-                image = image_root(state.cache_dir(), self.say)
-                folder, netns = self.folder / "run" / one.name, self.network.host_netns(one.name)
-                return Machine(one, folder, image, self._group, netns)
-        raise LabError(f"no host {host}; there are {', '.join(one.name for one in self.hosts)}")
-
-    def is_up(self) -> bool:
-        """Whether the lab was brought up and its network and its processes are still there."""
-        return bool(self._state.instance) and self.network.exists() and self._group.populated()
+        return self.parts.machine(host)
 
     # -- up and down ---------------------------------------------------------------------------
+
+    def is_up(self) -> bool:
+        """Whether the lab was brought up and is still there."""
+        return self.parts.are_there()
 
     def up(self) -> None:
         """Bring the hosts up until each takes commands over SSH; a lab that is up stays as it is.
 
-        Raises LabError when this machine lacks something, or is up with other choices.
+        What a killed lab left is cleaned first. Raises LabError when this machine lacks something
+        or the lab is up with other choices.
         """
         missing = why_not()
         if missing:
@@ -113,67 +120,48 @@ class Lab:
         with locked(self.folder.with_suffix(".lock")):
             if self.is_up():
                 self._require_same_choices()
-                self._power_on_all()
-                return
-            self._clean()
-            image_root(state.cache_dir(), self.say)
-            self._state = state.State(
-                state.new_instance(),
-                self._wanted.hosts,
-                self._wanted.storage,
-                self._wanted.sanlock_speed,
-            )
-            state.save(self.folder, self._state)
-            self._make()
-            self._power_on_all()
+            else:
+                self.parts.clean()
+                image = str(image_root(state.cache_dir(), self.say))
+                fresh = replace(self._wanted, instance=state.new_instance(), image=image)
+                state.save(self.folder, fresh)
+                self.parts.make(f"Lab {self.name}")
+            off = [host.name for host in self.hosts if not self.machine(host.name).has_power()]
+            with ThreadPoolExecutor(len(self.hosts)) as pool:
+                list(pool.map(self.power_on, off))
 
     def down(self) -> None:
         """End everything of the lab at once and forget it; images and keys stay cached."""
         with locked(self.folder.with_suffix(".lock")):
-            self._clean()
-            self._state = self._wanted
+            self.parts.clean()
 
     def _require_same_choices(self) -> None:
-        now, asked = self._state, self._wanted
-        for what in ("hosts", "storage", "sanlock_speed"):
-            if getattr(now, what) != getattr(asked, what):
-                have, want = getattr(now, what), getattr(asked, what)
+        for what in CHOICES:
+            have, want = getattr(self.parts.state, what), getattr(self._wanted, what)
+            if have != want:
                 raise LabError(
                     f"lab {self.name} is up with {what} {have}, not {want}; take it down first"
                 )
 
-    def _make(self) -> None:
-        self.network.create()
-        self.storage.create()
-        self.access.write(f"Lab {self.name}")
-        for host in self.hosts:
-            self.network.add_host(host.name, host.host_id)
-            machine = self.machine(host.name)
-            machine.mount()
-            keys = self.access.keys
-            private, public = keys.private(host.name), keys.public(host.name)
-            speed = self._state.sanlock_speed
-            machine.configure(self.hosts, Identity(keys.public("client"), public, private, speed))
+    def deploy(self) -> None:
+        """Install the HA monitor and deploy hosted engine on every host, once.
 
-    def _power_on_all(self) -> None:
-        off = [host.name for host in self.hosts if not self.machine(host.name).has_power()]
-        with ThreadPoolExecutor(len(self.hosts)) as pool:
-            list(pool.map(self.power_on, off))
+        Raises CommandFailed with what `hosted-engine --deploy` said.
+        """
+        parts = self.parts
+        if parts.state.deployed:
+            return
+        Deployment(
+            access=parts.access,
+            machines=tuple(parts.machine(host.name) for host in parts.hosts),
+            block=parts.state.storage == "block",
+            timing=self.timing,
+            engine_image=self.engine_image(),
+            say=self.say,
+        ).run()
+        state.save(self.folder, replace(parts.state, deployed=True))
 
-    def _clean(self) -> None:
-        if self._state.instance:
-            self._group.strike()
-            for host in self.hosts:
-                self.storage.detach(host.name)
-            self._group.kill()
-            for mount in _mounts_below(self.folder / "run"):
-                run(["umount", "--lazy", mount])
-            self.network.destroy()
-            self.storage.destroy()
-        cgroups.remove_stale()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    # -- what befalls a host ---------------------------------------------------------------------
+    # -- what befalls a host -------------------------------------------------------------------
 
     def ssh(
         self, host: str, *argv: str, check: bool = True, timeout_seconds: float = 60
@@ -214,17 +202,42 @@ class Lab:
         """Kill the engine VM's process on the host."""
         self.ssh(host, "pkill", "-KILL", "-f", "guest=HostedEngine")
 
-    # -- the engine stand-in -----------------------------------------------------------------------
+    # -- the engine stand-in -------------------------------------------------------------------
 
-    def copy_engine_disk(self, target: Path) -> None:
-        """Put a fresh disk of the engine stand-in at `target`."""
-        cache = state.cache_dir()
-        disk = engine_disk(cache, image_root(cache, self.say), self.access.keys, self.say)
-        run(["cp", "--sparse=always", str(disk), str(target)])
+    def engine_image(self) -> Path:
+        """A fresh disk of the engine stand-in, to be copied."""
+        cache, image = state.cache_dir(), Path(self.parts.state.image)
+        return engine_disk(cache, image, self.access.keys, self.say)
 
     def engine_answers(self) -> bool:
         """Whether the engine stand-in's health page says that it is well."""
         return HEALTH_TEXT in self.access.get(ENGINE_ADDRESS, HEALTH_PATH)
+
+    def wait_for_engine(self, timeout_seconds: float = 180) -> float:
+        """Wait until the engine stand-in answers; returns how many seconds it took."""
+        return self.wait_until(self.engine_answers, timeout_seconds, "the engine answers")
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """What the engine stand-in wrote to its disk."""
+        return read_heartbeats(self.storage.path_of(ENGINE))
+
+    def overlaps(self) -> list[tuple[Span, Span]]:
+        """Engine VMs that were alive at the same time; there must never be one."""
+        return overlaps(self.heartbeats())
+
+    # -- the whiteboard ------------------------------------------------------------------------
+
+    def read_metadata(self) -> bytes:
+        """The whole whiteboard, read past the hosts."""
+        return self.storage.path_of(METADATA).read_bytes()
+
+    def put_block(self, host_id: int, block: bytes) -> None:
+        """Write one block of the whiteboard, past the hosts."""
+        with self.storage.path_of(METADATA).open("r+b") as whiteboard:
+            whiteboard.seek(host_id * BLOCK_BYTES)
+            whiteboard.write(block)
+            whiteboard.flush()
+            os.fsync(whiteboard.fileno())
 
     def wait_until(
         self, holds: Callable[[], bool], timeout_seconds: float, what: str = "condition"
@@ -234,12 +247,5 @@ class Lab:
         while not holds():
             if time.monotonic() - began > timeout_seconds:
                 raise LabError(f"not within {timeout_seconds:g} s: {what}")
-            time.sleep(0.2)
+            time.sleep(POLL_SECONDS)
         return time.monotonic() - began
-
-
-def _mounts_below(folder: Path) -> list[str]:
-    """Mount points below `folder`, the innermost first."""
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    points = [line.split()[1].encode().decode("unicode_escape") for line in lines]
-    return [point for point in reversed(points) if point.startswith(f"{folder}/")]

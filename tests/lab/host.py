@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,7 @@ class Machine:
             # sanlock's default random name it waits until its former self is known dead.
             "etc/sanlock/sanlock.conf": f"use_watchdog = 0\nour_host_name = {host.fqdn}\n",
             "etc/lab/sanlock.env": f"LAB_SANLOCK_SPEED={identity.sanlock_speed}\n",
+            **identity.files,
         }
         for name, text in files.items():
             target = root / name
@@ -144,6 +145,7 @@ class Identity:
     host_public_key: str
     host_private_key: Path
     sanlock_speed: int
+    files: Mapping[str, str]
 
 
 def detach(argv: Sequence[str], log: Path) -> None:

@@ -55,7 +55,34 @@ LIBVIRTD_UNIT = """\
 Environment=LIBVIRTD_ARGS=
 """
 
+# Only a host on block storage has the script.
+DEVICES_UNIT = """\
+[Unit]
+Description=Device nodes of the lab's shared block storage
+ConditionFileNotEmpty=/etc/lab/devices
+DefaultDependencies=no
+Before=sysinit.target sanlock.service libvirtd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -eu /etc/lab/devices
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+LINKS = {
+    "etc/systemd/system/sockets.target.wants/libvirtd-tcp.socket": (
+        "/lib/systemd/system/libvirtd-tcp.socket"
+    ),
+    "etc/systemd/system/sysinit.target.wants/lab-devices.service": (
+        "/etc/systemd/system/lab-devices.service"
+    ),
+}
+
 FILES = {
+    "etc/systemd/system/lab-devices.service": DEVICES_UNIT,
     "etc/ssh/sshd_config.d/lab.conf": SSHD,
     "etc/libvirt/qemu.conf": QEMU,
     "etc/libvirt/qemu-sanlock.conf": QEMU_SANLOCK,

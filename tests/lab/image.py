@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.commands import LabError, run
-from tests.lab.host_files import FILES, MASKED_UNITS
+from tests.lab.host_files import FILES, LINKS, MASKED_UNITS
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -134,8 +134,9 @@ def _configure(root: Path) -> None:
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-    wants = root / "etc/systemd/system/sockets.target.wants"
-    (wants / "libvirtd-tcp.socket").symlink_to("/lib/systemd/system/libvirtd-tcp.socket")
+    for name, aim in LINKS.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(aim)
     (root / "rhev/data-center/mnt").mkdir(parents=True)
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     chroot = ["chroot", str(root)]

@@ -17,6 +17,7 @@ class State:
     hosts: int
     storage: str
     sanlock_speed: int
+    image: str = ""
     deployed: bool = False
 
 

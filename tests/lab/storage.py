@@ -8,9 +8,11 @@ image locks do not reach from host to host, which leaves the guarding to sanlock
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.lab.cgroups import Group
 from tests.lab.commands import LabError, run
+from tests.lab.domain import SD_UUID, Volume
 from tests.lab.host import detach, give_to_ovirt
 from tests.lab.network import SERVER_ADDRESS
 
@@ -18,6 +20,31 @@ EXPORT = f"{SERVER_ADDRESS}:/shared"
 MOUNT_POINT = f"/rhev/data-center/mnt/{SERVER_ADDRESS}:_shared"
 MOUNTED_WITHIN_SECONDS = 10
 JOIN_GROUP = 'for folder in $group; do echo 0 > "$folder/cgroup.procs"; done; exec "$@"'
+
+
+class Storage(Protocol):
+    """The shared storage of a lab, of either kind."""
+
+    def create(self) -> None:
+        """Make it, before any host boots."""
+
+    def host_files(self) -> dict[str, str]:
+        """Files that each host needs to use it."""
+
+    def attach(self, host: str) -> list[str]:
+        """Give it to a host that is about to boot; returns nspawn's bind arguments."""
+
+    def detach(self, host: str) -> None:
+        """Take it away from a host."""
+
+    def hang(self, host: str, hung: bool) -> None:
+        """Let it answer that host nothing any more, or go on answering."""
+
+    def path_of(self, volume: Volume) -> Path:
+        """Where the control node finds the volume's bytes."""
+
+    def destroy(self) -> None:
+        """Let go of what is not below the lab's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +63,10 @@ class FileStorage:
         """Make the exported directory."""
         self.shared.mkdir(parents=True)
         give_to_ovirt(self.shared)
+
+    def host_files(self) -> dict[str, str]:
+        """A host needs none."""
+        return {}
 
     def attach(self, host: str) -> list[str]:
         """Mount the storage for a host that is about to boot; returns nspawn's bind arguments."""
@@ -67,6 +98,10 @@ class FileStorage:
     def hang(self, host: str, hung: bool) -> None:
         """Let the host's storage answer nothing any more, or go on answering."""
         self._group(host).freeze(hung)
+
+    def path_of(self, volume: Volume) -> Path:
+        """The volume's file, as the storage server sees it."""
+        return self.shared / SD_UUID / "images" / volume.image / volume.volume
 
     def destroy(self) -> None:
         """Nothing remains outside the lab's folder."""
