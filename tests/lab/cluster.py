@@ -24,7 +24,6 @@ from tests.lab.requirements import why_not
 from tests.lab.storage import Storage
 
 BOOTED_WITHIN_SECONDS = 60
-POLL_SECONDS = 0.2
 BLOCK_BYTES = 4096
 CHOICES = ("hosts", "storage", "sanlock_speed")
 
@@ -36,8 +35,8 @@ def _silent(_line: str) -> None:
 class Lab:
     """A cluster of hosts sharing one storage; any process may hold one of the same name.
 
-    A lab that is up keeps the choices it was brought up with. `timing` goes into agent.conf's
-    section of that name when the lab is deployed; `say` gets a line where something takes long.
+    A lab that is up keeps its choices. `timing` goes into agent.conf's section of that name when
+    the lab is deployed; `say` gets a line where something takes long.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class Lab:
 
     @property
     def known_hosts(self) -> Path:
-        """The known_hosts file with the keys of all hosts and of the engine stand-in."""
+        """The known_hosts file with the keys of hosts and engine stand-in."""
         return self.access.known_hosts
 
     @property
@@ -200,7 +199,7 @@ class Lab:
 
     def kill_vm(self, host: str) -> None:
         """Kill the engine VM's process on the host."""
-        self.ssh(host, "pkill", "-KILL", "-f", "guest=HostedEngine")
+        self.ssh(host, "pkill", "-KILL", "-x", "qemu-system-x86")
 
     # -- the engine stand-in -------------------------------------------------------------------
 
@@ -247,5 +246,5 @@ class Lab:
         while not holds():
             if time.monotonic() - began > timeout_seconds:
                 raise LabError(f"not within {timeout_seconds:g} s: {what}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(0.2)
         return time.monotonic() - began
