@@ -12,9 +12,12 @@ from ha.core.facts import (
     UNKNOWN_ENGINE,
     EngineStatus,
     Local,
+    Memory,
     Monotonic,
     Observation,
     Peer,
+    Snapshot,
+    State,
     engine_status,
 )
 from ha.turn import Turn
@@ -148,3 +151,37 @@ def _number(value: Mapping[str, Any], key: str, where: str) -> float:
 
 def _number_or_none(value: Mapping[str, Any], key: str, where: str) -> float | None:
     return None if value.get(key) is None else _number(value, key, where)
+
+
+def memory_as_dict(memory: Memory) -> dict[str, object]:
+    """Return a memory as a JSON value."""
+    return {
+        "state": memory.state.value,
+        "timer_started": memory.timer_started,
+        "retries": memory.retries,
+        "last_start": memory.last_start,
+        "score": memory.score,
+        "history": [
+            [old.now, old.cpu_load, {str(host): stamp for host, stamp in old.timestamps.items()}]
+            for old in memory.history
+        ],
+    }
+
+
+def memory_from(value: object, where: str) -> Memory:
+    """Read a memory. Raises BadRecording, which begins with `where`."""
+    found = mapping(value, where)
+    try:
+        return Memory(
+            state=State(found["state"]),
+            timer_started=found["timer_started"],
+            retries=int(found["retries"]),
+            last_start=found["last_start"],
+            score=int(found["score"]),
+            history=tuple(
+                Snapshot(now, load, {int(host): stamp for host, stamp in stamps.items()})
+                for now, load, stamps in found["history"]
+            ),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadRecording(f"{where}: no memory: {error}") from error

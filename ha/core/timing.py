@@ -36,7 +36,5 @@ class Timing:
     """The whole whiteboard is read so often, to find hosts that are not known yet."""
     blind_seconds: float = 60.0
     """Without a look at the shared storage for so long the agent gives up and is restarted."""
-    parked_poll_seconds: float = 2.0
-    """Between two looks at ha.conf while parked in local maintenance."""
-    parked_log_seconds: float = 30.0
-    """Between two log lines while parked in local maintenance."""
+    retry_seconds: float = 2.0
+    """After a turn that failed to look at the shared storage the next one comes so soon."""

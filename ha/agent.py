@@ -1,0 +1,234 @@
+"""The agent: a loop of observe, decide, execute, publish, and wait for the next tick or event.
+
+Stopping the agent never stops the engine VM. An error that nobody thought of ends the process with
+a non-zero status after the farewell was published, and systemd starts it again.
+"""
+
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ParamSpec
+
+from ha.agent_files import AgentFiles
+from ha.agent_log import TurnLog
+from ha.bell import Bell
+from ha.config import Settings
+from ha.core.actions import Action
+from ha.core.engine_health import overlay
+from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
+from ha.core.record import Record, encode_record
+from ha.core.score import CoreSettings
+from ha.env.ports import BrokerError, BrokerUnreachable, Env
+from ha.execute import Executor
+from ha.observe import Blind, Known, look_at_host, look_at_whiteboard, observation
+from ha.publish import Publisher
+from ha.recorder import FlightRecorder
+from ha.turn import Turn, take_turn
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+EVENT = "state_transition"
+# After an event the broker needs a moment to look at the VM and the health page again.
+_EVENT_GRACE_SECONDS = 1.0
+
+
+class NotConfigured(Exception):
+    """Raised when hosted-engine.conf says that this host is not to run the agent."""
+
+
+class LostSight(Exception):
+    """Raised when the shared storage could not be looked at for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What an agent works with: the ports, the host's files, its bell and its recorder."""
+
+    env: Env
+    files: AgentFiles
+    bell: Bell
+    recorder: FlightRecorder
+
+
+class Agent:
+    """One agent's life, from taking the host id to the farewell."""
+
+    def __init__(self, world: World, settings: Settings) -> None:
+        self._world = world
+        self._env = world.env
+        self._timing = settings.agent.timing
+        host = settings.host
+        self._settings = CoreSettings(
+            host_id=host.host_id,
+            vm_memory_mib=0.0,
+            score=settings.agent.score,
+            timing=self._timing,
+            conf_on_shared_storage=host.conf_on_shared_storage,
+        )
+        self._publisher = Publisher(host.host_id, socket.gethostname(), host.conf_on_shared_storage)
+        self._executor = Executor(
+            world.env.engine_vm, world.files.vm_xml, self._now, world.bell.ring
+        )
+        self._memory = Memory()
+        self._known = Known()
+        self._log = TurnLog()
+        self._conf_timestamp = 0
+        self._engine = UNKNOWN_ENGINE
+        self._sighted_at: float = self._now()
+
+    def run(self) -> None:
+        """Take turns until told to stop, then say farewell.
+
+        Raises LostSight when the storage stays out of sight.
+        """
+        if self._world.files.local_maintenance():
+            # Parked: nothing is started or stopped, and missing storage is no reason to end. Other
+            # than upstream's, a parked agent still publishes that it is in maintenance if it can.
+            log.info("Local maintenance set")
+            self._memory = Memory(state=State.LOCAL_MAINTENANCE)
+        self._env.engine_vm.watch(lambda _sighting: self._world.bell.ring())
+        try:
+            while not self._world.bell.stopped:
+                self._wait(self._turn_or_blind())
+        finally:
+            self._farewell()
+
+    def _turn_or_blind(self) -> float:
+        """Take one turn; return in how many seconds the next one is due."""
+        began = self._env.clock.monotonic()
+        try:
+            self._turn()
+        except Blind as error:
+            self._log.blind(str(error), began)
+            self._check_sight()
+            return self._timing.retry_seconds
+        self._sighted_at = self._now()
+        return self._timing.loop_seconds - (self._env.clock.monotonic() - began)
+
+    def _check_sight(self) -> None:
+        blind_seconds = self._now() - self._sighted_at
+        parked = self._memory.state is State.LOCAL_MAINTENANCE
+        if blind_seconds > self._timing.blind_seconds and not parked:
+            raise LostSight(f"The shared storage has been out of sight for {blind_seconds:.0f} s")
+        if parked and not self._world.files.local_maintenance():
+            self._memory, self._sighted_at = Memory(), self._now()
+
+    def _turn(self) -> None:
+        self._keep_host_id()
+        maintenance = self._world.files.local_maintenance()
+        if self._world.files.refresh():
+            self._conf_timestamp = self._now()
+        turn = self._decide(maintenance)
+        self._memory, self._engine = turn.memory, turn.facts.local.engine
+        self._log.turn(turn, epoch=self._epoch())
+        self._notify(turn)
+        self._publish(
+            self._publisher.record(
+                turn.memory,
+                turn.facts,
+                wall_seconds=self._env.clock.wall(),
+                conf_timestamp=self._conf_timestamp,
+            )
+        )
+        alive = [peer.host_id for peer in turn.facts.alive]
+        self._tell(self._env.broker.set_live_hosts, [self._settings.host_id, *alive])
+
+    def _decide(self, maintenance: bool) -> Turn:
+        """Observe, decide and execute; whatever happens in between, the records say it."""
+        broker, timing = self._env.broker, self._timing
+        local = look_at_host(broker, maintenance=maintenance)
+        sight = look_at_whiteboard(
+            broker,
+            self._known,
+            host_id=self._settings.host_id,
+            now=self._now(),
+            full_read_seconds=timing.full_read_seconds,
+        )
+        self._known = sight.known
+        now = self._now()
+        self._log.bad_blocks(sight.bad, now)
+        self._executor.settle(local.engine)
+        local = replace(local, engine=overlay(local.engine, self._executor.start, now))
+        settings = replace(self._settings, vm_memory_mib=self._world.files.vm_memory_mib())
+        seen = observation(now, local, sight)
+        results: dict[Action, bool] = {}
+
+        def perform(action: Action) -> bool:
+            results[action] = self._executor.perform(action)
+            return results[action]
+
+        before = self._memory
+        turn = take_turn(before, seen, settings, perform)
+        self._world.recorder.record(before, seen, turn, settings, results)
+        return turn
+
+    def _keep_host_id(self) -> None:
+        try:
+            if not self._env.broker.host_id_locked():
+                log.info("Host id is not locked, trying to lock")
+                self._env.broker.lock_host_id()
+        except (BrokerUnreachable, BrokerError) as error:
+            raise Blind(f"Cannot lock the host id: {error}") from error
+
+    def _notify(self, turn: Turn) -> None:
+        for step in turn.transitions:
+            if step.old is not step.new:
+                detail = f"{step.old.value}-{step.new.value}"
+                self._tell(self._env.broker.notify, EVENT, detail)
+
+    def _publish(self, record: Record) -> None:
+        try:
+            self._env.broker.write_block(encode_record(record))
+        except (BrokerUnreachable, BrokerError) as error:
+            raise Blind(f"Cannot write the whiteboard: {error}") from error
+
+    def _tell(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Tell the broker something that the cluster does not depend on."""
+        try:
+            call(*args, **kwargs)
+        except (BrokerUnreachable, BrokerError) as error:
+            log.warning("The broker was not told: %s", error)
+
+    def _farewell(self) -> None:
+        """Say on the whiteboard that this agent has stopped, and give the host id back."""
+        record = self._publisher.farewell(
+            self._engine,
+            now=self._now(),
+            wall_seconds=self._env.clock.wall(),
+            maintenance=self._world.files.local_maintenance(),
+            conf_timestamp=self._conf_timestamp,
+        )
+        try:
+            self._publish(record)
+            self._env.broker.release_host_id()
+        except (Blind, BrokerUnreachable, BrokerError) as error:
+            log.error("The whiteboard does not say that this agent has stopped: %s", error)
+        log.info("Agent shutting down")
+
+    def _wait(self, seconds: float) -> None:
+        if self._world.bell.stopped:
+            return
+        if self._world.bell.wait(seconds) and not self._world.bell.stopped:
+            self._env.clock.sleep(min(_EVENT_GRACE_SECONDS, max(0.0, seconds)))
+
+    def _now(self) -> Monotonic:
+        return Monotonic(int(self._env.clock.monotonic()))
+
+    def _epoch(self) -> float:
+        return self._env.clock.wall() - self._env.clock.monotonic()
+
+
+def run_agent(world: World, settings: Settings) -> None:
+    """Run the agent of this host until SIGTERM or SIGINT.
+
+    Raises NotConfigured, LostSight, and whatever nobody thought of: the process then ends non-zero.
+    """
+    if not settings.host.configured:
+        raise NotConfigured("Hosted Engine is not configured. Shutting down.")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: world.bell.stop())
+    Agent(world, settings).run()

@@ -1,0 +1,82 @@
+"""The agent's log lines, in upstream's words: operators grep for them."""
+
+import logging
+import time
+from collections.abc import Hashable, Sequence
+
+from ha.core.facts import State
+from ha.core.record import Block
+from ha.core.states import limit_of
+from ha.turn import Transition, Turn
+
+log = logging.getLogger("ha.agent")
+
+_PENALTY_EVERY_SECONDS = 60
+_BAD_BLOCK_EVERY_SECONDS = 900
+_PARKED_EVERY_SECONDS = 30
+_BLIND_EVERY_SECONDS = 30
+_ERRORS = (State.ENGINE_UP_BAD_HEALTH, State.ENGINE_STOP, State.ENGINE_UNEXPECTEDLY_DOWN)
+
+
+class TurnLog:
+    """Writes what a turn came to; lines that would repeat come once in a while only."""
+
+    def __init__(self) -> None:
+        self._said: dict[Hashable, float] = {}
+
+    def turn(self, turn: Turn, *, epoch: float) -> None:
+        """Log one turn; `epoch` is wall time less monotonic time, for the dates."""
+        now = turn.facts.now
+        for transition in turn.transitions:
+            self._transition(transition, turn, epoch)
+        if turn.memory.state is State.LOCAL_MAINTENANCE and self._due(
+            "parked", now, _PARKED_EVERY_SECONDS
+        ):
+            log.info("Local maintenance set")
+        for penalty in turn.penalties:
+            if penalty.points != 0 and self._due(penalty.reason, now, _PENALTY_EVERY_SECONDS):
+                if penalty.points is None:
+                    log.info("Score is 0 due to %s", penalty.reason)
+                else:
+                    log.info("Penalizing score by %d due to %s", penalty.points, penalty.reason)
+        log.info("Current state %s (score: %d)", turn.memory.state.value, turn.memory.score)
+        best = turn.facts.best_score_peer
+        if best is not None:
+            log.info(
+                "Best remote host %s (id: %d, score: %d)", best.hostname, best.host_id, best.score
+            )
+
+    def blind(self, problem: str, now: float) -> None:
+        """Log why nothing could be decided."""
+        if self._due(problem, now, _BLIND_EVERY_SECONDS):
+            log.error("%s", problem)
+
+    def bad_blocks(self, blocks: Sequence[Block], now: float) -> None:
+        """Log the blocks that cannot be used; each message comes every quarter of an hour."""
+        for block in blocks:
+            if self._due((block.host_id, block.message), now, _BAD_BLOCK_EVERY_SECONDS):
+                log.error("%s", block.message)
+
+    def _transition(self, step: Transition, turn: Turn, epoch: float) -> None:
+        log.log(logging.ERROR if step.new in _ERRORS else logging.INFO, "%s", step.why)
+        if step.old is not step.new:
+            if step.timer_before is not None and not step.why.startswith("Timeout on"):
+                log.info(
+                    "Timeout cleared while transitioning %s -> %s", step.old.value, step.new.value
+                )
+            log.info("State transition %s-%s", step.old.value, step.new.value)
+        elif step.timer_before is None and step.timer_after is not None:
+            limit = float(getattr(turn.facts.timing, limit_of(step.new) or ""))
+            log.info(
+                "Timeout set to %s while transitioning %s -> %s",
+                time.ctime(epoch + step.timer_after + limit),
+                step.old.value,
+                step.new.value,
+            )
+
+    def _due(self, key: Hashable, now: float, every_seconds: float) -> bool:
+        last = self._said.get(key)
+        if last is not None and now - last < every_seconds:
+            return False
+        self._said[key] = now
+        return True

@@ -1,0 +1,105 @@
+"""Requests of the core to calls of the engine VM's port."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from ha.core.actions import Action
+from ha.core.engine_health import NO_START, Start, StartPhase, settle
+from ha.core.facts import EngineStatus, Monotonic
+from ha.env.ports import EngineVm, VmAlreadyRuns, VmLocked, VmMissing, VmTrouble
+
+log = logging.getLogger(__name__)
+
+
+class ConfUnavailable(Exception):
+    """Raised by the source of the VM's definition when there is none that can be started."""
+
+
+class Executor:
+    """Carries out requests; a start runs in a thread, as it may wait minutes for the VM's lease.
+
+    Issuing the start is the success that the core hears of; what becomes of it shows in `start`,
+    which the agent lays over the monitor's view of the engine.
+    """
+
+    def __init__(
+        self,
+        engine_vm: EngineVm,
+        vm_xml: Callable[[], str],
+        now: Callable[[], Monotonic],
+        ring: Callable[[], None],
+    ) -> None:
+        """`vm_xml` returns the definition or raises ConfUnavailable; `ring` wakes the agent."""
+        self._engine_vm = engine_vm
+        self._vm_xml = vm_xml
+        self._now = now
+        self._ring = ring
+        self._start = NO_START
+
+    @property
+    def start(self) -> Start:
+        """How far the last start has come."""
+        return self._start
+
+    def settle(self, status: EngineStatus) -> None:
+        """Forget an ended start once the monitor has seen the VM up for long."""
+        self._start = settle(self._start, status, self._now())
+
+    def perform(self, action: Action) -> bool:
+        """Carry out one request and tell whether it was accepted."""
+        match action:
+            case Action.START_VM:
+                return self._start_vm()
+            case Action.SHUTDOWN_VM:
+                return self._shut_down()
+            case Action.POWEROFF_VM:
+                return self._power_off()
+
+    def _start_vm(self) -> bool:
+        if self._start.phase is StartPhase.RUNNING:
+            return True  # the one under way is the start that is asked for
+        try:
+            xml = self._vm_xml()
+        except ConfUnavailable as error:
+            log.error("Failed to start engine VM: '%s'", error)
+            return False
+        self._start = Start(StartPhase.RUNNING, self._now())
+        # A daemon: an agent that is told to stop does not wait for a lease.
+        threading.Thread(target=self._run_start, args=(xml,), name="start-vm", daemon=True).start()
+        return True
+
+    def _run_start(self, xml: str) -> None:
+        phase = StartPhase.FAILED  # also when an error nobody thought of ends this thread
+        try:
+            self._engine_vm.start(xml)
+            phase = StartPhase.STARTED
+        except VmAlreadyRuns as error:
+            log.info("%s", error)
+            phase = StartPhase.STARTED
+        except VmLocked as error:
+            log.warning("VM storage is already locked. %s", error)
+            phase = StartPhase.LOCKED
+        except VmTrouble as error:
+            log.error("Failed to start engine VM: '%s'", error)
+        finally:
+            self._start = Start(phase, self._now())
+            self._ring()
+
+    def _shut_down(self) -> bool:
+        try:
+            self._engine_vm.shutdown()
+        except VmTrouble as error:
+            log.error("Failed to shut down engine VM: '%s'", error)
+            return False
+        return True
+
+    def _power_off(self) -> bool:
+        try:
+            self._engine_vm.power_off()
+        except VmMissing:
+            return True  # that is what was wanted
+        except VmTrouble as error:
+            log.error("Failed to power off engine VM: '%s'", error)
+            return False
+        return True
