@@ -10,7 +10,8 @@ Below the store there is one directory a step id, which holds:
   stopped  there if an operator stopped it
 
 `mkdir` is the claim: of two that start the same step one wins. Each file that a decision hangs
-on is written with dd's conv=fsync, as `sync FILE` is not known before coreutils 8.24.
+on is written with dd's conv=fsync, as `sync FILE` is not known before coreutils 8.24. There is
+no `--` in `kill -TERM -PGID`, as dash does not take it.
 """
 
 COMMON = r"""
@@ -19,7 +20,10 @@ started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 boot() { cat /proc/sys/kernel/random/boot_id; }
 alive() {
     read -r p s b <"$d/pid" 2>/dev/null || return 1
-    [ "$b" = "$(boot)" ] && [ -n "$s" ] && [ "$(started "$p")" = "$s" ]
+    [ "$b" = "$(boot)" ] || return 1
+    now=$(started "$p")
+    # The leader was killed, but what it started still runs.
+    if [ -z "$now" ]; then kill -0 "-$p" 2>/dev/null; else [ "$now" = "$s" ]; fi
 }
 """
 
@@ -60,7 +64,6 @@ d=$1/$2; offset=$3; max=$4; tries=$5; rc=-; sha=-
 size() { if [ -f "$d/out" ]; then wc -c <"$d/out"; else echo 0; fi; }
 while :; do
     if [ -f "$d/rc" ]; then state=ENDED; break; fi
-    if [ -f "$d/stopped" ]; then state=STOPPED; break; fi
     if alive; then
         state=RUNNING
         if [ "$(size)" -gt "$offset" ]; then break; fi
@@ -95,9 +98,9 @@ d=$1/$2; tries=$3
 [ -f "$d/rc" ] && { echo ended; exit 0; }
 alive || { echo none; exit 0; }
 : >"$d/stopped"
-kill -TERM -- "-$p"
-while kill -0 -- "-$p" 2>/dev/null; do
-    tries=$((tries - 1)); if [ "$tries" -le 0 ]; then kill -KILL -- "-$p"; break; fi
+kill -TERM "-$p" || { echo none; exit 0; }
+while kill -0 "-$p" 2>/dev/null; do
+    tries=$((tries - 1)); if [ "$tries" -le 0 ]; then kill -KILL "-$p"; break; fi
     sleep 0.2
 done
 if [ -f "$d/rc" ]; then echo ended; else echo stopped; fi

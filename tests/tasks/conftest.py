@@ -1,0 +1,109 @@
+"""A world of its own for each test: a journal below tmp_path, and shells on this machine."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+# Before Prefect is imported: it writes results and profiles below its home.
+os.environ.setdefault("PREFECT_HOME", tempfile.mkdtemp(prefix="prefect-home-"))
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+import pytest
+
+from tasks.env import LostContact, Ran, World, use_world
+from tasks.inventory import Inventory
+from tasks.journal import Journal
+
+INVENTORY = """
+[clusters.lab.ssh]
+key_file = "/nonexistent/key"
+known_hosts = "/nonexistent/known_hosts"
+[[clusters.lab.hosts]]
+name = "h1"
+address = "127.0.0.1"
+host_id = 1
+[[clusters.lab.hosts]]
+name = "h2"
+address = "127.0.0.2"
+host_id = 2
+"""
+
+
+@dataclass
+class LocalShell:
+    """Runs commands on this machine; `lose` makes the next ones lose contact (before or after)."""
+
+    host: str = "h1"
+    lose: list[str] = field(default_factory=list)
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_seconds: float = 30.0
+    ) -> Ran:
+        when = self.lose.pop(0) if self.lose else ""
+        if when == "before":
+            raise LostContact(f"{self.host}: planted, before")
+        done = subprocess.run(
+            list(argv),
+            input=stdin or b"",
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+        self.ran.append(tuple(argv))
+        if when == "after":
+            raise LostContact(f"{self.host}: planted, after")
+        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        return Ran(self.host, tuple(argv), done.returncode, out, err)
+
+
+@dataclass
+class SkippingClock:
+    """A clock whose sleeps take no time."""
+
+    at: datetime = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self.at + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(f"sqlite:///{tmp_path / 'journal.db'}")
+
+
+@pytest.fixture
+def shell() -> LocalShell:
+    return LocalShell()
+
+
+@pytest.fixture
+def clock() -> SkippingClock:
+    return SkippingClock()
+
+
+@pytest.fixture
+def small_world(
+    tmp_path: Path, journal: Journal, shell: LocalShell, clock: SkippingClock
+) -> Iterator[World]:
+    """A world in force whose hosts are all this machine, with a clock that skips."""
+    put = World(
+        shells=lambda cluster, host: shell,
+        journal=journal,
+        inventory=Inventory.parse(INVENTORY, "inventory.toml"),
+        clock=clock,
+        step_store=tmp_path / "steps",
+    )
+    with use_world(put):
+        yield put
