@@ -99,6 +99,11 @@ class Paths:
         return self.root / "var/log/ovirt-hosted-engine-ha"
 
     @property
+    def recording(self) -> Path:
+        """What the agent saw and decided, to be replayed."""
+        return self.logs / "turns.jsonl"
+
+    @property
     def mounts(self) -> Path:
         """The folder below which storage domains are mounted."""
         return self.root / "rhev/data-center/mnt"

@@ -45,6 +45,7 @@ class SanlockLockspace:
     ) -> None:
         self._name = name.encode()
         self._path = path
+        self._resolved: str | None = None
         self._io_timeout_seconds = io_timeout_seconds
         self._pause = pause
 
@@ -71,10 +72,11 @@ class SanlockLockspace:
             self._pause(JOIN_PAUSE_SECONDS)
 
     def leave(self, host_id: int) -> None:
-        """Give the lease back. Raises LockspaceFailed, also when a VM still needs the lockspace."""
+        """Give the lease back. Raises LockspaceFailed (EBUSY) while a VM holds a lease in it."""
         try:
             with self._asking():
-                sanlock.rem_lockspace(self._name, host_id, self._real_path())
+                # unused: without it sanlock kills whoever still holds a lease, such as the VM.
+                sanlock.rem_lockspace(self._name, host_id, self._real_path(), unused=True)
         except LockspaceFailed as refusal:
             if refusal.code != errno.ENOENT:
                 raise
@@ -105,7 +107,10 @@ class SanlockLockspace:
         )
 
     def _real_path(self) -> str:
-        return os.path.realpath(self._path)
+        # Resolved once: a look at hung storage would hang as well, and sanlock's answer does not.
+        if self._resolved is None:
+            self._resolved = os.path.realpath(self._path)
+        return self._resolved
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -217,7 +217,7 @@ class HostIdLease(Protocol):
         """Give back the lease on the whiteboard's host id; the VM's lockspace stays joined."""
 
     def host_id_locked(self) -> bool:
-        """Whether the lease on the whiteboard's host id is held."""
+        """Whether both leases are held."""
 
 
 class Broker(Monitors, SharedWhiteboard, HostIdLease, Protocol):

@@ -14,7 +14,8 @@ from pathlib import Path
 from ha.core.record import BLOCK_BYTES, MAX_HOST_ID, RANGE_BYTES
 from ha.env.ports import LostWrite, WhiteboardFailed
 
-WRITE_TURN_SECONDS = 8.0
+TURN_SECONDS = 8.0
+READERS = 4
 
 
 class StorageWhiteboard:
@@ -22,7 +23,8 @@ class StorageWhiteboard:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writing = threading.Lock()
+        self._writing = threading.BoundedSemaphore(1)
+        self._reading = threading.BoundedSemaphore(READERS)
 
     def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
         """Return the non-empty blocks among these ids; None reads the whole range at once.
@@ -30,7 +32,7 @@ class StorageWhiteboard:
         A block beyond the end of a file counts as empty. Raises WhiteboardFailed, and ValueError
         for an id outside 0..2000.
         """
-        with self._opened(os.O_RDONLY) as storage:
+        with self._turn(self._reading), self._opened(os.O_RDONLY) as storage:
             if host_ids is None:
                 found = _split(_read(storage, 0, RANGE_BYTES))
             else:
@@ -48,15 +50,9 @@ class StorageWhiteboard:
         if len(block) != BLOCK_BYTES:
             raise ValueError(f"a block has {BLOCK_BYTES} bytes, not {len(block)}")
         offset = _checked(host_id) * BLOCK_BYTES
-        # An earlier write that hangs in the kernel must not queue up stale ones behind it.
-        if not self._writing.acquire(timeout=WRITE_TURN_SECONDS):
-            raise WhiteboardFailed(f"{self._path}: an earlier write has not come back")
-        try:
-            with self._opened(os.O_RDWR) as storage:
-                self._write(storage, offset, block)
-                seen = _read(storage, offset, BLOCK_BYTES)
-        finally:
-            self._writing.release()
+        with self._turn(self._writing), self._opened(os.O_RDWR) as storage:
+            self._write(storage, offset, block)
+            seen = _read(storage, offset, BLOCK_BYTES)
         if seen != block:
             raise LostWrite(f"{self._path}: block {host_id} is not what was written")
 
@@ -68,6 +64,16 @@ class StorageWhiteboard:
             written = os.pwritev(storage, [buffer], offset)
         if written != BLOCK_BYTES:
             raise LostWrite(f"{self._path}: {written} of {BLOCK_BYTES} bytes written")
+
+    @contextmanager
+    def _turn(self, queue: threading.BoundedSemaphore) -> Iterator[None]:
+        # What hangs in the kernel must not gather a queue of stale requests behind it.
+        if not queue.acquire(timeout=TURN_SECONDS):
+            raise WhiteboardFailed(f"{self._path}: earlier requests have not come back")
+        try:
+            yield
+        finally:
+            queue.release()
 
     @contextmanager
     def _opened(self, mode: int) -> Iterator[int]:

@@ -1,0 +1,70 @@
+"""`python3 -m ha agent | broker | replay FILE | whiteboard show [--json] FILE`."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ha.config import ConfigError, Paths
+from ha.daemon_log import crash_loudly, set_up_log
+from ha.replay import replay_main
+from ha.whiteboard_show import show_main
+
+FAILURE = 1
+NOT_CONFIGURED = 255
+
+log = logging.getLogger("ha")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line says; return the exit code."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m ha", description="The resident HA monitor.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, says in (("agent", "decide about the engine VM"), ("broker", "monitors and storage")):
+        daemon = verbs.add_parser(name, help=f"the daemon: {says}")
+        daemon.set_defaults(run=_serve, daemon=name)
+    replay = verbs.add_parser("replay", help="print what the core decides on recorded observations")
+    replay.add_argument("file", type=Path, help="a recording, plain or gzipped")
+    replay.set_defaults(run=lambda options: replay_main(options.file, sys.stdout, sys.stderr))
+    whiteboard = verbs.add_parser("whiteboard", help="look at a whiteboard")
+    show = whiteboard.add_subparsers(required=True, metavar="VERB").add_parser(
+        "show", help="print its blocks, each judged on its own"
+    )
+    show.add_argument("--json", action="store_true", help="as a JSON array")
+    show.add_argument("file", type=Path, help="a raw metadata file or device")
+    show.set_defaults(
+        run=lambda options: show_main(options.file, options.json, sys.stdout, sys.stderr)
+    )
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # The bindings of libvirt and sanlock are on hosts only; the other verbs run anywhere.
+    from ha.agent import LostSight, NotConfigured  # noqa: PLC0415
+    from ha.daemons import serve_agent, serve_broker  # noqa: PLC0415
+    from ha.env.ports import BrokerError  # noqa: PLC0415
+    from ha.storage_domain import StorageError  # noqa: PLC0415
+
+    paths = Paths()
+    set_up_log(paths.logs / f"{options.daemon}.log")
+    crash_loudly()
+    try:
+        (serve_agent if options.daemon == "agent" else serve_broker)(paths)
+    except NotConfigured as error:
+        log.error("%s", error)
+        return NOT_CONFIGURED
+    except (ConfigError, StorageError, BrokerError, LostSight) as error:
+        log.error("%s", error)
+        return FAILURE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The two daemons of a real host, wired to its clock, storage, sanlock, libvirt and network."""
+
+import logging
+import signal
+import threading
+from functools import partial
+
+from ha.agent import World, run_agent
+from ha.agent_files import HostFiles
+from ha.bell import QueueBell
+from ha.broker import BrokerService
+from ha.broker_server import BrokerServer
+from ha.config import HostedEngineConf, Paths, Settings
+from ha.config_files import load_settings
+from ha.deploy_storage import LOCKSPACE_NAME
+from ha.env import network_probes
+from ha.env.clock import HostClock
+from ha.env.engine_vm import LibvirtEngineVm
+from ha.env.lockspace import SanlockLockspace
+from ha.env.notifier import MailNotifier
+from ha.env.ports import BrokerEnv, Env
+from ha.env.probes import HostProbes
+from ha.env.whiteboard import StorageWhiteboard
+from ha.recorder import FlightRecorder
+from ha.rpc import BrokerLink
+from ha.storage_domain import connect, storage_domain_of
+
+# Beyond the time in which the broker gives up on storage that hangs.
+BROKER_LIMIT_SECONDS = 20.0
+
+log = logging.getLogger(__name__)
+
+
+def serve_broker(paths: Paths) -> None:
+    """Run the broker until SIGTERM or SIGINT.
+
+    Raises ConfigError, StorageError, and BrokerError when a broker runs already.
+    """
+    settings = load_settings(paths)
+    env = broker_env(settings)
+    interval_seconds = settings.agent.timing.loop_seconds
+    service = BrokerService(env, settings.host.host_id, interval_seconds=interval_seconds)
+    with BrokerServer(paths.broker_socket, service) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+        service.start()
+        log.info("Broker of host id %s listens on %s", settings.host.host_id, paths.broker_socket)
+        server.serve_forever()
+        service.stop()
+    paths.broker_socket.unlink(missing_ok=True)
+    log.info("Broker shutting down")
+
+
+def serve_agent(paths: Paths) -> None:
+    """Run the agent until SIGTERM or SIGINT. Raises ConfigError and what run_agent raises."""
+    settings = load_settings(paths)
+    clock = HostClock()
+    domain = storage_domain_of(settings.host.values, paths.root)
+    link = BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS)
+    world = World(
+        env=Env(clock, link, LibvirtEngineVm()),
+        files=HostFiles(settings, domain.prepared(domain.configuration)),
+        bell=QueueBell(),
+        recorder=FlightRecorder(paths.recording, seed=int(clock.wall())),
+    )
+    run_agent(world, settings)
+
+
+def broker_env(settings: Settings) -> BrokerEnv:
+    """Connect the storage domain and return the ports on it and on this host.
+
+    Raises StorageError.
+    """
+    paths, host = settings.paths, settings.host
+    domain = storage_domain_of(host.values, paths.root)
+    connect(domain, options=host.mnt_options)
+    clock = HostClock()
+    return BrokerEnv(
+        clock=clock,
+        whiteboard=StorageWhiteboard(domain.prepared(domain.metadata)),
+        lockspace=SanlockLockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace)),
+        vm_lockspace=SanlockLockspace(domain.sd_uuid, domain.ids),
+        engine_vm=LibvirtEngineVm(),
+        probes=HostProbes(
+            network_probe(host),
+            host.bridge,
+            host.fqdn,
+            monotonic=clock.monotonic,
+            pause=clock.sleep,
+        ),
+        notifier=MailNotifier(settings.broker, paths.notifications),
+        read_domain=partial(StorageWhiteboard(domain.special("metadata")).read_blocks, [0]),
+    )
+
+
+def network_probe(host: HostedEngineConf) -> network_probes.Probe:
+    """Return the network test that hosted-engine.conf names."""
+    if host.network_test == "dns":
+        return network_probes.dns
+    if host.network_test == "none":
+        return network_probes.always
+    if host.network_test == "tcp" and host.tcp_t_port is not None:
+        return partial(network_probes.tcp, host.tcp_t_address, host.tcp_t_port)
+    return partial(network_probes.ping, host.gateway)

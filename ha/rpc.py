@@ -1,0 +1,107 @@
+"""The broker, from another process of this host: the client of `ha.broker_server`.
+
+Blocks travel in base64.
+"""
+
+import base64
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ha.core.record import BLOCK_BYTES
+from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts
+
+TIMEOUT_SECONDS = 20.0
+# Joining a lockspace takes 21 s, and up to some minutes when the host id was in use before.
+LOCK_SECONDS = 300.0
+
+
+class BrokerLink:
+    """A connection for each call, so that a broker's restart costs one failed call at most."""
+
+    def __init__(self, path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._path = path
+        self._timeout_seconds = timeout_seconds
+
+    def monitors(self) -> Mapping[str, object]:
+        """Return the six monitors' latest values."""
+        values: Mapping[str, object] = self._call("monitors")
+        return values
+
+    def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
+        """Return the non-empty blocks among these ids; None reads the whole range."""
+        wanted = None if host_ids is None else list(host_ids)
+        blocks: dict[str, str] = self._call("read_blocks", {"host_ids": wanted})
+        return {int(host_id): decode_block(text) for host_id, text in blocks.items()}
+
+    def write_block(self, block: bytes) -> None:
+        """Write the block of this host."""
+        self._call("write_block", {"block": encode_block(block)})
+
+    def set_global_maintenance(self, on: bool) -> None:
+        """Write block 0; it was read back from storage when this returns."""
+        self._call("set_global_maintenance", {"on": on})
+
+    def lock_host_id(self) -> None:
+        """Take the lease on this host's id in both lockspaces; takes up to minutes."""
+        self._call("lock_host_id", timeout_seconds=LOCK_SECONDS)
+
+    def release_host_id(self) -> None:
+        """Give back the lease on the whiteboard's host id."""
+        self._call("release_host_id", timeout_seconds=LOCK_SECONDS)
+
+    def host_id_locked(self) -> bool:
+        """Whether the lease on this host's id is held in both lockspaces."""
+        return bool(self._call("host_id_locked"))
+
+    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
+        """Keep the list of hosts alive."""
+        self._call("set_live_hosts", {"host_ids": list(host_ids)})
+
+    def live_hosts(self) -> LiveHosts:
+        """Return the list of hosts alive that was kept last."""
+        live = self._call("live_hosts")
+        return LiveHosts(tuple(live["host_ids"]), live["age_seconds"])
+
+    def notify(self, event: str, detail: str) -> None:
+        """Queue a notification."""
+        self._call("notify", {"event": event, "detail": detail})
+
+    def _call(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        request = json.dumps({"method": method, "params": params or {}}).encode() + b"\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(timeout_seconds or self._timeout_seconds)
+                connection.connect(str(self._path))
+                connection.sendall(request)
+                with connection.makefile("rb") as answers:
+                    line = answers.readline()
+        except OSError as error:
+            raise BrokerUnreachable(f"{self._path}: {method}: {error}") from error
+        if not line.endswith(b"\n"):
+            raise BrokerUnreachable(f"{self._path}: {method}: the broker hung up")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise BrokerError(answer["error"]["kind"], answer["error"]["message"])
+        return answer["result"]
+
+
+def encode_block(block: bytes) -> str:
+    """Return a block as it travels."""
+    return base64.b64encode(block).decode()
+
+
+def decode_block(text: str) -> bytes:
+    """Return a block that travelled. Raises ValueError when it is none."""
+    block = base64.b64decode(text, validate=True)
+    if len(block) != BLOCK_BYTES:
+        raise ValueError(f"a block has {BLOCK_BYTES} bytes, not {len(block)}")
+    return block
