@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ha.answers import Answer, Answers, AnswersError, format_answers
 from ha.conf_archive import write_archive
-from ha.config import BLOCK_DOMAINS, Paths
+from ha.config import BLOCK_DOMAINS, FILE_DOMAINS, Paths
 from ha.deploy_plan import Plan, conf_text, host_id_of, plan_first_host
 from ha.deploy_storage import (
     LOCKSPACE_NAME,
@@ -126,10 +126,11 @@ def _find(answers: Answers, tools: Tools) -> tuple[Found | None, Plan | None]:
         verify_devices(plan.domain)
         return find_on_devices(plan.domain), plan
     connection = answers.text("OVEHOSTED_STORAGE/storageDomainConnection")
-    if not kind or not connection:
-        raise AnswersError(
-            "OVEHOSTED_STORAGE/domainType and OVEHOSTED_STORAGE/storageDomainConnection are needed"
-        )
+    if kind not in FILE_DOMAINS:
+        known = ", ".join((*FILE_DOMAINS, *BLOCK_DOMAINS))
+        raise AnswersError(f"OVEHOSTED_STORAGE/domainType: {kind!r} is none of {known}")
+    if not connection:
+        raise AnswersError("OVEHOSTED_STORAGE/storageDomainConnection is missing")
     mount = mount_storage(
         kind,
         connection,

@@ -14,7 +14,7 @@ class MountFailed(Exception):
 
 def is_mounted(target: Path) -> bool:
     """Whether a file system is mounted at exactly this directory; never touches the storage."""
-    wanted = os.path.realpath(target.parent) + "/" + target.name
+    wanted = os.path.join(os.path.realpath(target.parent), target.name)
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     return any(_unescape(line.split(" ")[1]) == wanted for line in mounts)
 

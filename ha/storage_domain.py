@@ -122,7 +122,7 @@ class StorageDomain:
     @property
     def device_places(self) -> tuple[Path, ...]:
         """The devices of a block domain that a host needs."""
-        special = (self.special("ids"), self.special("leases"))
+        special = tuple(self.special(name) for name in ("metadata", "ids", "leases"))
         return (*special, *(self.place(volume) for volume in self.volumes))
 
 

@@ -12,6 +12,7 @@ from ha.config import LocalMaintenance
 from ha.core.record import GLOBAL_BLOCK, GlobalRecord, judge_block
 from ha.core.sighting import VmState
 from ha.env.ports import BrokerError, BrokerUnreachable
+from ha.local_maintenance import load_local_maintenance, save_local_maintenance
 
 MODES = ("global", "local", "none")
 NO_BROKER = "Cannot connect to the HA daemon, please check the logs."

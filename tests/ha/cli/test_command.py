@@ -1,0 +1,113 @@
+"""The command line itself: messages and exit codes as upstream's users know them."""
+
+import pytest
+
+from ha.storage_domain import storage_domain_of
+from tests.ha.cli.sim import SimHost
+
+NEED_DEPLOYMENT = [
+    *("--vm-start", "--vm-shutdown", "--vm-poweroff", "--vm-status", "--check-liveliness"),
+    *("--connect-storage", "--set-maintenance", "--clean-metadata"),
+]
+
+
+def test_no_arguments(bare: SimHost) -> None:
+    assert bare.run() == 1
+    assert "Usage: hosted-engine <command>" in bare.complained
+
+
+def test_help(bare: SimHost) -> None:
+    assert bare.run("--help") == 0
+    assert "--vm-status [--json]" in bare.said
+
+
+def test_help_on_a_verb(bare: SimHost) -> None:
+    assert bare.run("--vm-start", "--help") == 0
+    assert bare.said.startswith("Usage: hosted-engine --vm-start [--vm-conf=<file>]")
+
+
+@pytest.mark.parametrize("option", ["--no-such", "vm-status", "-h"])
+def test_unknown_verb(bare: SimHost, option: str) -> None:
+    assert bare.run(option) == 1
+    assert bare.complained.startswith(f"Invalid option '{option}'\nUsage:")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--vm-status", "--jason"),
+        ("--vm-status", "json"),
+        ("--vm-status", "--json", "--json"),
+        ("--vm-start", "--vm-conf"),
+        ("--vm-start", "--vm-conf="),
+        ("--set-maintenance", "--mode=global", "extra"),
+        ("--check-deployed", "--json"),
+    ],
+)
+def test_arguments_that_are_not_understood(host: SimHost, arguments: tuple[str, ...]) -> None:
+    assert host.run(*arguments) == 1
+    assert "Usage: hosted-engine" in host.complained
+    assert host.out == []
+
+
+@pytest.mark.parametrize("verb", NEED_DEPLOYMENT)
+def test_not_deployed(bare: SimHost, verb: str) -> None:
+    assert bare.run(verb) == 1
+    assert bare.complained == "You must run deploy first"
+
+
+@pytest.mark.parametrize("verb", NEED_DEPLOYMENT)
+def test_an_empty_vmid_means_not_deployed(bare: SimHost, verb: str) -> None:
+    bare.write(bare.paths.hosted_engine_conf, "fqdn=engine.lab\nvmid=\n")
+    assert bare.run(verb) == 1
+    assert bare.complained == "You must run deploy first"
+
+
+def test_check_deployed(bare: SimHost, host: SimHost) -> None:
+    assert host.run("--check-deployed") == 0
+    assert host.said == "The hosted engine has been deployed"
+    host.paths.hosted_engine_conf.unlink()
+    assert bare.run("--check-deployed") == 1
+    assert bare.complained == "The hosted engine has not been deployed"
+
+
+def test_check_liveliness(host: SimHost) -> None:
+    assert host.run("--check-liveliness") == 0
+    assert host.said == "Hosted Engine is up!"
+    host.healthy = False
+    assert host.run("--check-liveliness") == 1
+    assert host.complained == "Hosted Engine is not up!"
+
+
+def test_check_liveliness_without_a_name(host: SimHost) -> None:
+    text = host.paths.hosted_engine_conf.read_text().replace("fqdn=engine.lab", "fqdn=")
+    host.write(host.paths.hosted_engine_conf, text)
+    assert host.run("--check-liveliness") == 2
+
+
+def test_connect_storage_without_the_domain(host: SimHost) -> None:
+    assert host.run("--connect-storage") == 1
+    assert "is not connected" in host.complained
+
+
+def test_connect_storage(host: SimHost) -> None:
+    values = dict(
+        line.split("=", 1) for line in host.paths.hosted_engine_conf.read_text().splitlines()
+    )
+    domain = storage_domain_of(values, host.root)
+    for volume in domain.volumes:
+        host.write(domain.place(volume), "")
+    assert host.run("--connect-storage") == 0, host.complained
+    link = domain.ha_agent / "hosted-engine.metadata"
+    assert link.resolve() == domain.place(domain.metadata).resolve()
+    assert str(link.readlink()).endswith(
+        f"run/vdsm/storage/{domain.sd_uuid}/{domain.metadata.image}/{domain.metadata.volume}"
+    )
+
+
+def test_broken_configuration_names_file_and_key(host: SimHost) -> None:
+    text = host.paths.hosted_engine_conf.read_text().replace("host_id=1", "host_id=x")
+    host.write(host.paths.hosted_engine_conf, text)
+    assert host.run("--connect-storage") == 1
+    assert "hosted-engine.conf" in host.complained
+    assert "host_id" in host.complained

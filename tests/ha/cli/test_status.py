@@ -1,0 +1,162 @@
+"""`--vm-status`: upstream's shape to the letter, and one bad block never hides the others."""
+
+import json
+
+import pytest
+
+from ha.core.record import Record, encode_global, encode_record
+from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts
+from tests.ha.cli.sim import SimHost
+
+UP = '{"vm": "up", "health": "good", "detail": "Up"}'
+DOWN = '{"vm": "down", "health": "bad", "detail": "unknown"}'
+EXTRA = "metadata_parse_version=1\nstate=EngineUp\nstopped=False\n"
+TOO_NEW = b"2|2|1|52|0|x|h".ljust(4096, b"\0")
+
+
+def record(host_id: int, engine_status: str, **others: object) -> bytes:
+    values = {
+        "timestamp": 4262, "score": 3400, "hostname": f"h{host_id}", "maintenance": False,
+        "stopped": False, "conf_on_shared_storage": True, "local_conf_timestamp": 4260,
+        "extra": EXTRA, **others,
+    }  # fmt: skip
+    return encode_record(Record(host_id=host_id, engine_status=engine_status, **values))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def cluster(host: SimHost) -> SimHost:
+    host.broker.blocks = {0: encode_global(False), 1: record(1, UP), 2: record(2, DOWN)}
+    host.broker.live = LiveHosts((1,), 3.0)
+    return host
+
+
+TEXT = """\
+
+
+--== Host h1 (id: 1) status ==--
+
+Host ID                            : 1
+Host timestamp                     : 4262
+Score                              : 3400
+Engine status                      : {"vm": "up", "health": "good", "detail": "Up"}
+Hostname                           : h1
+Local maintenance                  : False
+stopped                            : False
+crc32                              : CRC1
+conf_on_shared_storage             : True
+local_conf_timestamp               : 4260
+Status up-to-date                  : True
+Extra metadata (valid at timestamp):
+\tmetadata_parse_version=1
+\tstate=EngineUp
+\tstopped=False
+
+
+--== Host h2 (id: 2) status ==--
+
+Host ID                            : 2
+Host timestamp                     : 4262
+Score                              : 3400
+Engine status                      : unknown stale-data
+Hostname                           : h2
+Local maintenance                  : False
+stopped                            : False
+crc32                              : CRC2
+conf_on_shared_storage             : True
+local_conf_timestamp               : 4260
+Status up-to-date                  : False
+Extra metadata (valid at timestamp):
+\tmetadata_parse_version=1
+\tstate=EngineUp
+\tstopped=False
+"""
+
+
+def crc(cluster: SimHost, host_id: int) -> str:
+    return cluster.broker.blocks[host_id].split(b"|")[9].decode()
+
+
+def test_text(cluster: SimHost) -> None:
+    assert cluster.run("--vm-status") == 0
+    golden = TEXT.replace("CRC1", crc(cluster, 1)).replace("CRC2", crc(cluster, 2))
+    assert cluster.said == golden
+    assert cluster.err == []
+
+
+def test_text_says_global_maintenance_before_and_after(cluster: SimHost) -> None:
+    cluster.broker.blocks[0] = encode_global(True)
+    assert cluster.run("--vm-status") == 0
+    banner = "\n\n!! Cluster is in GLOBAL MAINTENANCE mode !!\n"
+    assert cluster.said.startswith(banner + "\n\n\n--== Host h1")
+    assert cluster.said.endswith(banner)
+
+
+def test_json(cluster: SimHost) -> None:
+    cluster.broker.blocks[0] = encode_global(True)
+    assert cluster.run("--vm-status", "--json") == 0
+    status = json.loads(cluster.said)
+    assert list(status) == ["1", "2", "global_maintenance"]
+    assert status["global_maintenance"] is True
+    assert status["1"] == {
+        "host-id": 1, "host-ts": 4262, "score": 3400,
+        "engine-status": {"vm": "up", "health": "good", "detail": "Up"}, "hostname": "h1",
+        "maintenance": False, "stopped": False, "crc32": crc(cluster, 1),
+        "conf_on_shared_storage": True, "local_conf_timestamp": 4260, "extra": EXTRA,
+        "live-data": True,
+    }  # fmt: skip
+
+
+def test_json_knows_nothing_of_a_dead_hosts_engine(cluster: SimHost) -> None:
+    cluster.broker.live = LiveHosts((2,), 3.0)
+    cluster.run("--vm-status", "--json")
+    dead = json.loads(cluster.said)["1"]
+    assert dead["live-data"] is False
+    assert dead["engine-status"]["vm"] == "unknown"
+
+
+@pytest.mark.parametrize("age_seconds", [None, 61.0])
+def test_nobody_is_alive_without_a_fresh_list(cluster: SimHost, age_seconds: float | None) -> None:
+    cluster.broker.live = LiveHosts((1, 2), age_seconds)
+    cluster.run("--vm-status", "--json")
+    status = json.loads(cluster.said)
+    assert not status["1"]["live-data"]
+    assert not status["2"]["live-data"]
+
+
+def test_bad_blocks_are_told_apart_from_the_rest(cluster: SimHost) -> None:
+    cluster.broker.blocks |= {52: TOO_NEW, 60: b"\xff\xfe".ljust(4096, b"\0")}
+    assert cluster.run("--vm-status", "--json") == 0
+    assert list(json.loads(cluster.said)) == ["1", "2", "global_maintenance"]
+    assert len(cluster.err) == 2
+    assert (
+        "Metadata version 2 from host 52 too new for this agent (highest compatible version: 1)"
+        in cluster.err[0]
+    )
+    assert "host 60" in cluster.err[1]
+
+
+@pytest.mark.parametrize(
+    "trouble", [BrokerUnreachable("no socket"), BrokerError("storage", "input/output error")]
+)
+def test_no_broker(cluster: SimHost, trouble: Exception) -> None:
+    cluster.broker.trouble = trouble
+    assert cluster.run("--vm-status") == 1
+    assert "An error occured while retrieving vm status" in cluster.complained
+    assert cluster.out == []
+
+
+def test_no_host_data(cluster: SimHost) -> None:
+    cluster.broker.blocks = {52: TOO_NEW}
+    assert cluster.run("--vm-status", "--json") == 1
+    assert json.loads(cluster.said) == {"global_maintenance": False}
+
+
+def test_old_writers_fields_are_left_out(cluster: SimHost) -> None:
+    cluster.broker.blocks = {3: b"1|1|1|3|0|x|h3".ljust(4096, b"\0")}
+    cluster.broker.live = LiveHosts((3,), 0.0)
+    cluster.run("--vm-status", "--json")
+    old = json.loads(cluster.said)["3"]
+    assert "maintenance" not in old
+    assert old["engine-status"]["vm"] == "unknown"
+    assert cluster.run("--vm-status") == 0
+    assert "Local maintenance" not in cluster.said
