@@ -1,0 +1,107 @@
+import pytest
+
+from ha.core.engine_health import (
+    NO_START,
+    Start,
+    StartPhase,
+    judge,
+    needs_health_page,
+    overlay,
+    settle,
+)
+from ha.core.facts import EngineStatus, Health, Monotonic, Vm, engine_status
+from ha.core.sighting import StopReason, VmSighting, VmState
+from tests.ha.core.worlds import ABSENT, GOOD, KILLED, MISSING, UNKNOWN
+
+LOCKED = "Storage of VM is locked. Is another host already starting the VM?"
+
+
+@pytest.mark.parametrize(
+    ("last", "sighting", "vm", "reason"),
+    [
+        (Vm.DOWN, VmSighting(VmState.MISSING), Vm.DOWN, "vm not running on this host"),
+        (Vm.UP, VmSighting(VmState.MISSING), Vm.DOWN_MISSING, "vm not running on this host"),
+        (Vm.DOWN_UNEXPECTED, VmSighting(VmState.MISSING), Vm.DOWN_UNEXPECTED,
+         "vm not running on this host"),
+        (Vm.UP, VmSighting(VmState.DOWN, StopReason.LOCKED), Vm.DOWN, LOCKED),
+        (Vm.UP, VmSighting(VmState.DOWN, StopReason.MIGRATED), Vm.DOWN,
+         "VM migrated away successfully"),
+        (Vm.UP, VmSighting(VmState.DOWN, StopReason.FAILED), Vm.DOWN_UNEXPECTED, "bad vm status"),
+        (Vm.UP, VmSighting(VmState.DOWN, StopReason.SHUTDOWN), Vm.DOWN_UNEXPECTED,
+         "bad vm status"),
+        (Vm.DOWN, VmSighting(VmState.DOWN, StopReason.FAILED), Vm.DOWN, "bad vm status"),
+        (Vm.DOWN_MISSING, VmSighting(VmState.DOWN), Vm.DOWN_UNEXPECTED, "bad vm status"),
+        (Vm.DOWN, VmSighting(VmState.MIGRATION_DESTINATION), Vm.DOWN, "bad vm status"),
+        (Vm.DOWN, VmSighting(VmState.PAUSED), Vm.UP, "bad vm status"),
+        (Vm.DOWN, VmSighting(VmState.WAIT_FOR_LAUNCH), Vm.UP, "bad vm status"),
+    ],
+)  # fmt: skip
+def test_without_the_health_page(last: Vm, sighting: VmSighting, vm: Vm, reason: str) -> None:
+    assert not needs_health_page(sighting)
+    remembered, status = judge(last, sighting, health_page_ok=True)
+    assert remembered is vm
+    assert (status.vm, status.health, status.reason) == (vm, Health.BAD, reason)
+
+
+@pytest.mark.parametrize("state", [VmState.UP, VmState.POWERING_DOWN, VmState.MIGRATION_SOURCE])
+def test_the_health_page_decides(state: VmState) -> None:
+    sighting = VmSighting(state)
+    assert needs_health_page(sighting)
+    good = EngineStatus(Vm.UP, Health.GOOD, state.value)
+    bad = EngineStatus(Vm.UP, Health.BAD, state.value, "failed liveliness check")
+    assert judge(Vm.DOWN, sighting, health_page_ok=True) == (Vm.UP, good)
+    assert judge(Vm.DOWN, sighting, health_page_ok=False) == (Vm.UP, bad)
+
+
+@pytest.mark.parametrize("last", Vm)
+def test_no_answer_is_unknown_and_forgets_nothing(last: Vm) -> None:
+    assert judge(last, VmSighting(VmState.UNKNOWN), health_page_ok=True) == (last, UNKNOWN)
+
+
+@pytest.mark.parametrize("phase", StartPhase)
+@pytest.mark.parametrize("status", [GOOD, UNKNOWN])
+def test_a_start_never_hides_a_vm_that_is_up_or_unknown(
+    phase: StartPhase, status: EngineStatus
+) -> None:
+    assert overlay(status, Start(phase, Monotonic(0)), Monotonic(5)) == status
+
+
+@pytest.mark.parametrize("status", [ABSENT, KILLED, MISSING])
+@pytest.mark.parametrize(
+    ("phase", "age", "vm", "detail"),
+    [
+        (StartPhase.RUNNING, 500, Vm.UP, "WaitForLaunch"),
+        (StartPhase.STARTED, 20, Vm.UP, "WaitForLaunch"),
+        (StartPhase.LOCKED, 500, Vm.DOWN, "Down"),
+        (StartPhase.FAILED, 500, Vm.DOWN_UNEXPECTED, "Down"),
+    ],
+)
+def test_a_start_shows_until_the_monitor_knows(
+    status: EngineStatus, phase: StartPhase, age: int, vm: Vm, detail: str
+) -> None:
+    found = overlay(status, Start(phase, Monotonic(0)), Monotonic(age))
+    assert (found.vm, found.detail) == (vm, detail)
+
+
+@pytest.mark.parametrize("status", [ABSENT, KILLED, MISSING])
+def test_a_start_long_over_or_none_shows_nothing(status: EngineStatus) -> None:
+    assert overlay(status, NO_START, Monotonic(5)) == status
+    assert overlay(status, Start(StartPhase.STARTED, Monotonic(0)), Monotonic(21)) == status
+
+
+def test_a_running_start_is_never_forgotten() -> None:
+    running = Start(StartPhase.RUNNING, Monotonic(0))
+    assert settle(running, GOOD, Monotonic(1000)) == running
+    locked = Start(StartPhase.LOCKED, Monotonic(0))
+    assert settle(locked, GOOD, Monotonic(20)) == locked
+    assert settle(locked, ABSENT, Monotonic(1000)) == locked
+    assert settle(locked, GOOD, Monotonic(21)) == NO_START
+
+
+def test_a_status_is_read_as_it_was_written() -> None:
+    for status in (GOOD, ABSENT, KILLED, MISSING, UNKNOWN):
+        assert engine_status(status.as_dict()) == status
+    assert engine_status(None) is None
+    assert engine_status({"health": "good"}) is None
+    odd = engine_status({"vm": "flying", "health": "?"})
+    assert odd == EngineStatus(Vm.UNKNOWN, Health.UNKNOWN, "unknown")
