@@ -19,7 +19,7 @@ START = """
 systemctl reset-failed ovirt-ha-broker ovirt-ha-agent 2>/dev/null
 systemctl start ovirt-ha-broker && systemctl start ovirt-ha-agent
 """
-EVERY_SECONDS = 2.0
+EVERY_SECONDS = 3.0
 
 
 class NotStopped(Exception):

@@ -4,21 +4,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.restore_metadata import restore_metadata
 from flows.zero_metadata import zero_metadata
 from tasks.gates import GateRejected
 from tasks.journal import Kind, Phase
-from tests.fake_cluster import APPROVED, REJECTED, TOO_NEW, FakeCluster, fake_cluster
+from tasks.refusal import CheckRefused
+from tests.fake_cluster import (
+    APPROVED,
+    GARBAGE,
+    REJECTED,
+    TOO_NEW,
+    FakeCluster,
+    fake_cluster,
+    unreachable,
+)
 
 ZERO = bytes(4096)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
+EVERYTHING = {**APPROVED, "scope": "everything, as the Howto says"}
 
 
 @pytest.fixture
@@ -31,20 +37,38 @@ def last_run_id(cluster: FakeCluster) -> str:
     return cluster.world.journal.runs("lab")[0].run_id
 
 
-def test_the_bad_block_is_zeroed_and_the_cluster_is_stable_again(cluster: FakeCluster) -> None:
+def way_back(cluster: FakeCluster) -> str:
+    note = cluster.world.journal.find(last_run_id(cluster), Kind.RUN, "way_back", Phase.NOTE)
+    assert note is not None
+    return "\n".join(note.payload["lines"])
+
+
+def services(cluster: FakeCluster) -> set[str]:
+    units = ("ovirt-ha-agent", "ovirt-ha-broker")
+    return {host.get(unit) for host in cluster.hosts.values() for unit in units}
+
+
+@pytest.mark.slow
+def test_in_prefect_the_block_is_zeroed_and_the_artifacts_are_there(cluster: FakeCluster) -> None:
+    cluster.answers = [APPROVED]
+    with prefect_test_harness(server_startup_timeout=120):
+        zero_metadata("lab")
+        with get_client(sync_client=True) as client:
+            keys = {each.key for each in client.read_artifacts(artifact_filter=ArtifactFilter())}
+    assert keys >= {"cluster-before", "cluster-after", "block-table", "timeline"}
+    assert cluster.block(52) == ZERO
+
+
+def test_only_the_bad_block_is_zeroed_and_the_cluster_works_again(cluster: FakeCluster) -> None:
     before = cluster.file.read_bytes()
     cluster.answers = [APPROVED]
-    zero_metadata("lab")
+    zero_metadata.fn("lab")
+    after = cluster.file.read_bytes()
     assert cluster.block(52) == ZERO
     assert cluster.block(0).startswith(b"maintenance=0")
-    assert cluster.file.stat().st_size == len(before)
-    assert cluster.file.read_bytes()[53 * 4096 :] == before[53 * 4096 :]
-    assert all(h.get("ovirt-ha-agent") == "active" for h in cluster.hosts.values())
-
-
-def test_the_gate_shows_what_will_be_destroyed(cluster: FakeCluster) -> None:
-    cluster.answers = [APPROVED]
-    zero_metadata("lab")
+    assert len(after) == len(before)
+    assert after[53 * 4096 :] == before[53 * 4096 :]
+    assert services(cluster) == {"active"}
     [(gate, evidence)] = cluster.asked
     assert gate == "approve_write"
     for wanted in ("**52**", "seek=52 count=1", "SHA-256", "h1", "h2", "h3", "10485760 bytes"):
@@ -52,38 +76,99 @@ def test_the_gate_shows_what_will_be_destroyed(cluster: FakeCluster) -> None:
 
 
 def test_everything_is_zeroed_when_asked_and_maintenance_is_kept(cluster: FakeCluster) -> None:
-    cluster.answers = [{**APPROVED, "scope": "everything, as the Howto says"}]
-    zero_metadata("lab")
+    cluster.answers = [EVERYTHING]
+    zero_metadata.fn("lab")
     tail = cluster.file.read_bytes()[4 * 4096 :]
     assert tail == bytes(len(tail))
-    journal = cluster.world.journal
-    run = last_run_id(cluster)
-    wrote = journal.find(run, Kind.CHANGE, "write_maintenance_flag", Phase.OUTCOME)
+    wrote = cluster.world.journal.find(
+        last_run_id(cluster), Kind.CHANGE, "write_maintenance_flag", Phase.OUTCOME
+    )
     assert wrote is not None
     assert wrote.payload["value"] == "changed"
+
+
+def test_a_bad_block_0_is_repaired_too(tmp_path: Path) -> None:
+    with fake_cluster(tmp_path, bad={0: GARBAGE, 9: GARBAGE}) as cluster:
+        cluster.answers = [APPROVED]
+        zero_metadata.fn("lab")
+        assert cluster.block(9) == ZERO
+        assert cluster.block(0) == b"maintenance=0".ljust(4096, b"\0")
+
+
+def test_one_host_alone_can_be_repaired(tmp_path: Path) -> None:
+    with fake_cluster(tmp_path, ids=(1,)) as cluster:
+        cluster.answers = [APPROVED]
+        zero_metadata.fn("lab")
+        assert cluster.block(52) == ZERO
 
 
 def test_a_rejection_leaves_all_stopped_and_tells_the_way_back(cluster: FakeCluster) -> None:
     cluster.answers = [REJECTED]
     with pytest.raises(GateRejected, match="bob"):
-        zero_metadata("lab")
+        zero_metadata.fn("lab")
     assert cluster.block(52) == TOO_NEW
-    assert all(h.get("ovirt-ha-agent") == "inactive" for h in cluster.hosts.values())
-    note = cluster.world.journal.find(last_run_id(cluster), Kind.RUN, "way_back", Phase.NOTE)
-    assert note is not None
-    told = "\n".join(note.payload["lines"])
+    assert services(cluster) == {"inactive"}
     for wanted in ("stop_services@h1", f"runbook undo {last_run_id(cluster)}", "dd if=/var/lib"):
-        assert wanted in told
+        assert wanted in way_back(cluster)
+
+
+def test_a_refusal_changes_nothing_and_says_so(cluster: FakeCluster) -> None:
+    cluster.hosts["h3"].trouble = unreachable("h3")
+    with pytest.raises(CheckRefused, match="h3: cannot be reached"):
+        zero_metadata.fn("lab")
+    assert way_back(cluster) == "Nothing has been changed."
+    assert services(cluster) == {"active"}
+    assert cluster.asked == []
+
+
+def test_a_host_that_starts_again_at_the_gate_stops_the_write(cluster: FakeCluster) -> None:
+    def somebody_starts() -> None:
+        cluster.hosts["h3"].run(("systemctl", "start", "ovirt-ha-broker", "ovirt-ha-agent"))
+
+    cluster.answers, cluster.at_gate = [APPROVED], somebody_starts
+    with pytest.raises(CheckRefused, match="h3: agent active"):
+        zero_metadata.fn("lab")
+    assert cluster.block(52) == TOO_NEW
+
+
+def test_a_write_at_the_gate_stops_the_run(cluster: FakeCluster) -> None:
+    cluster.answers, cluster.at_gate = [APPROVED], lambda: cluster.put(700, GARBAGE)
+    with pytest.raises(CheckRefused, match="approved was checksum"):
+        zero_metadata.fn("lab")
+    assert cluster.block(52) == TOO_NEW
 
 
 def test_the_undo_restores_every_byte(cluster: FakeCluster) -> None:
-    cluster.answers = [APPROVED, APPROVED]
-    zero_metadata("lab")
+    cluster.answers = [EVERYTHING, APPROVED]
+    zero_metadata.fn("lab")
     run_id = last_run_id(cluster)
     for host in cluster.hosts.values():
         host.run(("systemctl", "stop", "ovirt-ha-agent", "ovirt-ha-broker"))
-    restore_metadata("lab", run_id)
+    restore_metadata.fn("lab", run_id)
     backup = next((cluster.folder / "h2").rglob("*.img"))
     assert cluster.file.read_bytes() == backup.read_bytes()
     assert cluster.block(52) == TOO_NEW
-    assert all(h.get("ovirt-ha-agent") == "inactive" for h in cluster.hosts.values())
+    assert services(cluster) == {"inactive"}
+
+
+def test_the_undo_refuses_while_an_agent_runs(cluster: FakeCluster) -> None:
+    cluster.answers = [APPROVED]
+    zero_metadata.fn("lab")
+    with pytest.raises(CheckRefused, match="agent active"):
+        restore_metadata.fn("lab", last_run_id(cluster))
+    assert cluster.block(52) == ZERO
+
+
+def test_the_undo_refuses_a_damaged_backup(cluster: FakeCluster) -> None:
+    cluster.answers = [REJECTED]
+    with pytest.raises(GateRejected):
+        zero_metadata.fn("lab")
+    with next((cluster.folder / "h2").rglob("*.img")).open("r+b") as backup:
+        backup.write(b"oops")
+    with pytest.raises(CheckRefused, match="has checksum"):
+        restore_metadata.fn("lab", last_run_id(cluster))
+
+
+def test_the_undo_refuses_an_unknown_run(cluster: FakeCluster) -> None:
+    with pytest.raises(CheckRefused, match="has no run nope"):
+        restore_metadata.fn("lab", "nope")
