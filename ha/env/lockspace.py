@@ -118,13 +118,20 @@ class SanlockLockspace:
             yield
 
 
-def initialise_lockspace(name: str, path: Path, *, sector_bytes: int = 512) -> None:
+def initialise_lockspace(
+    name: str, path: Path, *, sector_bytes: int = 512, io_timeout_seconds: int = 0
+) -> None:
     """Write an empty lockspace at the start of a file or device; all leases on it are forgotten.
 
     Raises LockspaceFailed.
     """
     with _sanlock_errors(f"lockspace {name} at {path}"):
-        sanlock.write_lockspace(name.encode(), os.path.realpath(path), sector=sector_bytes)
+        sanlock.write_lockspace(
+            name.encode(),
+            os.path.realpath(path),
+            iotimeout=io_timeout_seconds,
+            sector=sector_bytes,
+        )
 
 
 def initialise_lease(

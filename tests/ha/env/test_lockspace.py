@@ -1,6 +1,7 @@
 """The lockspace adapter against a real sanlock daemon of the test's own, and scripted refusals."""
 
 import errno
+import os
 import shutil
 import subprocess
 import time
@@ -16,7 +17,8 @@ from ha.env.lockspace import (  # noqa: E402  (needs the binding)
     initialise_lease,
     initialise_lockspace,
 )
-from ha.env.ports import HostIdTaken, LeaseHolder, LockspaceFailed  # noqa: E402
+from ha.env.ports import HostIdTaken, LeaseHolder, Lockspace, LockspaceFailed  # noqa: E402
+from tests.ha.broker_world import MemoryLockspace  # noqa: E402
 
 MIB = 1024 * 1024
 NO_WATCHDOG_NO_PRIVILEGES = [
@@ -65,7 +67,7 @@ def area(folder: Path, name: str) -> Path:
     path = folder / name
     with path.open("wb") as file:
         file.truncate(MIB)
-    initialise_lockspace(name, path)
+    initialise_lockspace(name, path, io_timeout_seconds=1)
     return path
 
 
@@ -73,7 +75,7 @@ def open_lockspace(path: Path) -> SanlockLockspace:
     return SanlockLockspace(path.name, path, io_timeout_seconds=1, pause=lambda _: None)
 
 
-def await_holders(lockspace: SanlockLockspace) -> Sequence[LeaseHolder]:
+def await_holders(lockspace: Lockspace) -> Sequence[LeaseHolder]:
     """sanlock knows the holders only after it has renewed its own lease once."""
     for _ in range(100):
         if holders := lockspace.holders():
@@ -82,9 +84,15 @@ def await_holders(lockspace: SanlockLockspace) -> Sequence[LeaseHolder]:
     return ()
 
 
-@pytest.mark.usefixtures("daemon")
-def test_join_hold_and_leave(tmp_path: Path) -> None:
-    lockspace = open_lockspace(area(tmp_path, "he-join"))
+@pytest.fixture(params=["sanlock", "memory"])
+def lockspace(request: pytest.FixtureRequest, tmp_path: Path) -> Lockspace:
+    if request.param == "memory":
+        return MemoryLockspace()
+    request.getfixturevalue("daemon")
+    return open_lockspace(area(tmp_path, "he-join"))
+
+
+def test_join_hold_and_leave(lockspace: Lockspace) -> None:
     assert lockspace.held(1) is False
     assert lockspace.holders() == ()
     lockspace.join(1)
@@ -104,6 +112,26 @@ def test_a_lockspace_that_was_never_written_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\0" * MIB)
     with pytest.raises(LockspaceFailed, match="blank"):
         open_lockspace(path).join(1)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_a_lockspace_whose_lease_is_in_use_is_not_left(tmp_path: Path) -> None:
+    """Without this, leaving would kill the engine VM, which holds a lease in it."""
+    path = area(tmp_path, "he-busy")
+    with path.open("ab") as file:
+        file.truncate(2 * MIB)
+    initialise_lease(path.name, "engine", path, offset_bytes=MIB)
+    lockspace = open_lockspace(path)
+    lockspace.join(1)
+    holder = sanlock.register()
+    lease = path.name.encode(), b"engine", [(str(path), MIB)]
+    sanlock.acquire(*lease, slkfd=holder)
+    with pytest.raises(LockspaceFailed) as refused:
+        lockspace.leave(1)
+    assert refused.value.code == errno.EBUSY
+    sanlock.release(*lease, slkfd=holder)
+    os.close(holder)
+    lockspace.leave(1)
 
 
 @pytest.mark.usefixtures("daemon")

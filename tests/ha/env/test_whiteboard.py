@@ -1,15 +1,20 @@
-"""One contract for whatever holds the whiteboard: a file, and a device where there is one."""
+"""One contract for a file, a device where there is one, and the tests' stand-in in memory."""
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ha.core.record import BLOCK_BYTES, RANGE_BYTES
-from ha.env.ports import LostWrite, WhiteboardFailed
+from ha.env import whiteboard
+from ha.env.ports import LostWrite, Whiteboard, WhiteboardFailed
 from ha.env.whiteboard import StorageWhiteboard
+from tests.ha.broker_world import MemoryWhiteboard
 
 GUARD = b"G" * BLOCK_BYTES
 BLOCK = b"1|1|" + b"x" * (BLOCK_BYTES - 4)
@@ -29,12 +34,12 @@ def attach_loop(file: Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture(params=["file", "device"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A range and one guard block behind it."""
-    file = tmp_path / "metadata"
+@contextmanager
+def guarded(kind: str, folder: Path) -> Iterator[Path]:
+    """A range with one guard block behind it, as a file or a device."""
+    file = folder / "metadata"
     file.write_bytes(b"\0" * RANGE_BYTES + GUARD)
-    if request.param == "file":
+    if kind == "file":
         yield file
         assert file.stat().st_size == RANGE_BYTES + BLOCK_BYTES
     else:
@@ -44,21 +49,33 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     assert file.read_bytes()[RANGE_BYTES:] == GUARD
 
 
-def test_a_block_written_is_read(storage: Path) -> None:
-    board = StorageWhiteboard(storage)
+@pytest.fixture(params=["file", "device"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    with guarded(request.param, tmp_path) as path:
+        yield path
+
+
+@pytest.fixture(params=["file", "device", "memory"])
+def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Whiteboard]:
+    if request.param == "memory":
+        yield MemoryWhiteboard()
+    else:
+        with guarded(request.param, tmp_path) as path:
+            yield StorageWhiteboard(path)
+
+
+def test_a_block_written_is_read(board: Whiteboard) -> None:
     board.write_block(52, BLOCK)
     assert board.read_blocks([52, 1]) == {52: BLOCK}
     assert board.read_blocks(None) == {52: BLOCK}
 
 
-def test_the_last_host_id_has_a_block(storage: Path) -> None:
-    board = StorageWhiteboard(storage)
+def test_the_last_host_id_has_a_block(board: Whiteboard) -> None:
     board.write_block(2000, BLOCK)
     assert board.read_blocks(None) == {2000: BLOCK}
 
 
-def test_neighbours_are_left_alone(storage: Path) -> None:
-    board = StorageWhiteboard(storage)
+def test_neighbours_are_left_alone(board: Whiteboard) -> None:
     for host_id in (1, 2, 3):
         board.write_block(host_id, BLOCK)
     board.write_block(2, b"\0" * BLOCK_BYTES)
@@ -73,8 +90,7 @@ def test_a_link_to_a_link_is_followed(storage: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host_id", [-1, 2001])
-def test_an_id_out_of_range_is_refused(storage: Path, host_id: int) -> None:
-    board = StorageWhiteboard(storage)
+def test_an_id_out_of_range_is_refused(board: Whiteboard, host_id: int) -> None:
     with pytest.raises(ValueError, match="outside"):
         board.write_block(host_id, BLOCK)
     with pytest.raises(ValueError, match="outside"):
@@ -82,9 +98,9 @@ def test_an_id_out_of_range_is_refused(storage: Path, host_id: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 512, BLOCK_BYTES - 1, BLOCK_BYTES + 1])
-def test_a_block_of_another_size_is_refused(storage: Path, size: int) -> None:
+def test_a_block_of_another_size_is_refused(board: Whiteboard, size: int) -> None:
     with pytest.raises(ValueError, match="4096"):
-        StorageWhiteboard(storage).write_block(1, b"1" * size)
+        board.write_block(1, b"1" * size)
 
 
 def test_a_short_file_reads_as_empty_and_is_never_made_longer(tmp_path: Path) -> None:
@@ -108,3 +124,30 @@ def test_a_write_that_storage_forgets_is_noticed(
     monkeypatch.setattr(os, "pwritev", lambda *_: BLOCK_BYTES)
     with pytest.raises(LostWrite):
         StorageWhiteboard(storage).write_block(1, BLOCK)
+
+
+def test_requests_behind_one_that_hangs_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "metadata"
+    file.write_bytes(bytes(RANGE_BYTES))
+    hanging, may_end = threading.Event(), threading.Event()
+    real = os.pwritev
+
+    def hang(*args: Any) -> int:
+        hanging.set()
+        may_end.wait()
+        return real(*args)
+
+    monkeypatch.setattr(os, "pwritev", hang)
+    monkeypatch.setattr(whiteboard, "TURN_SECONDS", 0.05)
+    board = StorageWhiteboard(file)
+    first = threading.Thread(target=board.write_block, args=(1, BLOCK))
+    first.start()
+    hanging.wait()
+    with pytest.raises(WhiteboardFailed, match="have not come back"):
+        board.write_block(1, BLOCK)
+    assert board.read_blocks([1]) == {}  # reads do not wait for writes
+    may_end.set()
+    first.join()
+    board.write_block(1, BLOCK)
