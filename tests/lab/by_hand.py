@@ -14,7 +14,9 @@ LOCKSPACE = "by-hand"
 LEASE_OFFSET_BYTES = 1 << 20
 JOIN = """
 import sanlock, sys
-sanlock.add_lockspace(sys.argv[1].encode(), int(sys.argv[2]), sys.argv[3], iotimeout=10)
+space = sys.argv[1].encode(), int(sys.argv[2]), sys.argv[3]
+if not sanlock.inq_lockspace(*space):
+    sanlock.add_lockspace(*space, iotimeout=10)
 """
 DOMAIN = """\
 <domain type='qemu'>
@@ -87,6 +89,10 @@ class ByHand:
         self.lab.ssh("h1", *init, "-r", lease)
         for host in self.lab.hosts:
             self._write_domain(host.name, host.fqdn)
+        self.join_all()
+
+    def join_all(self) -> None:
+        """Let every host be in the lockspace."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.join, [host.name for host in self.lab.hosts]))
 

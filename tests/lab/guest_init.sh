@@ -27,9 +27,9 @@ ip link set lo up
 ip addr add "$address/24" dev eth0
 ip link set eth0 up
 arping -U -c 2 -I eth0 "$address" >/dev/null 2>&1 &
-httpd -p 80 -h /www
 dropbear -r /etc/dropbear/host_key -s
 acpid -l /tmp/acpid.log -p /tmp/acpid.pid
+httpd -p 80 -h /www
 echo "engine stand-in: up on $host" >/dev/console
 
 # Heartbeat. Each boot has a lane of 16 sectors for itself: its first beat stays in the first, its

@@ -43,11 +43,15 @@ listen_tls = 0
 auth_tcp = "none"
 """
 
+# sanlock does not end while it holds a lockspace, and its unit forbids killing it: a reboot waits
+# for systemd's default of 90 seconds twice, until the watchdog, which the lab has not, ends it.
 # LAB_SANLOCK_SPEED comes from a file of the host, as it is chosen when the lab comes up.
 SANLOCK_UNIT = """\
 [Service]
 Environment=LD_PRELOAD=/usr/lib/lab/rlimit.so
 EnvironmentFile=-/etc/lab/sanlock.env
+TimeoutStopSec=5
+SendSIGKILL=yes
 """
 
 LIBVIRTD_UNIT = """\

@@ -1,0 +1,57 @@
+"""Labs for tests: one deployed cluster a session, and the one place that skips them."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.by_hand import ByHand
+from tests.lab.cluster import Lab
+from tests.lab.requirements import why_not
+
+# The deployed lab's limits, shorter than production's where only waiting is at stake.
+TIMING = {"loop_seconds": 2.0, "host_alive_seconds": 15.0, "away_seconds": 10.0}
+
+
+def _say(line: str) -> None:
+    print(f"lab: {line}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a lab where none can run, with the reasons."""
+    wanting = [item for item in items if item.get_closest_marker("lab")]
+    reasons = why_not() if wanting else []
+    for item in wanting:
+        if reasons:
+            item.add_marker(pytest.mark.skip(reason=f"no lab here: {'; '.join(reasons)}"))
+
+
+def _name(kind: str) -> str:
+    """A name for a lab of this session alone, so that several sessions can run at once."""
+    return f"{kind}-{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three hosts with hosted engine deployed, the engine answering; shared by the session."""
+    cluster = Lab(_name("test"), timing=TIMING, say=_say)
+    try:
+        cluster.up()
+        cluster.deploy()
+        cluster.wait_for_engine()
+        yield cluster
+    finally:
+        cluster.down()
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[ByHand]:
+    """Three hosts in a lockspace, without HA monitor: the engine VM is started by hand."""
+    cluster = Lab(_name("hand"), say=_say)
+    try:
+        cluster.up()
+        hand = ByHand(cluster)
+        hand.prepare()
+        yield hand
+    finally:
+        cluster.down()
