@@ -56,7 +56,8 @@ def automations(tag: str) -> tuple[Automation, ...]:
 def ensure_automations(api: Api, tag: str) -> None:
     """Create the automations that are missing and put right those that were changed."""
     for wanted in automations(tag):
-        there = api.post("/automations/filter", {"automations": {"name": {"any_": [wanted["name"]]}}})
+        named = {"automations": {"name": {"any_": [wanted["name"]]}}}
+        there = api.post("/automations/filter", named)
         if not there:
             api.post("/automations/", wanted)
         elif not fits(wanted, there[0]):

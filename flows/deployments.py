@@ -1,15 +1,18 @@
 """The catalogue's entries as Prefect deployments: descriptions, choices, one run at a time."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
+from prefect.types.entrypoint import EntrypointType
 
 from flows.server import TAG
-from runbooks.catalogue import Entry, Kind
+from runbooks.catalogue import Entry
+from runbooks.pages import page
 
 CLUSTER = "cluster"  # the parameter that names one of the inventory's clusters
 
@@ -35,15 +38,17 @@ def deployment(entry: Entry, clusters: Sequence[str]) -> RunnerDeployment:
     A second run of it waits for its turn and is never cancelled for it: a suspended run gives up
     its place, and cancelling the newcomer would hit a half-done run on its way back in.
     """
-    made: RunnerDeployment = load_flow(entry).to_deployment(
+    made = load_flow(entry).to_deployment(
         name=entry.id,
         tags=[TAG, f"risk:{entry.risk}"],
-        description=describe(entry),
+        description=text(entry),
         concurrency_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
         ),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    if not isinstance(made, RunnerDeployment):  # a coroutine, if an event loop runs already
+        raise NotAFlow(f"runbook {entry.id}: deployments are made outside of an event loop")
     offer(made, entry, clusters)
     return made
 
@@ -58,45 +63,7 @@ def offer(made: RunnerDeployment, entry: Entry, clusters: Sequence[str]) -> None
         form.properties[CLUSTER]["enum"] = list(clusters)
 
 
-def describe(entry: Entry) -> str:
-    """Return what an operator reads before he runs it, in Markdown."""
-    way_back = "\n".join(f"- {line}" for line in entry.on_failure.way_back)
-    return "\n\n".join(
-        (
-            f"## {entry.title}",
-            f"Risk **{entry.risk}** · source: {entry.source}",
-            f"**When.** {entry.when}",
-            f"**Effect.** {entry.effect}",
-            "### Procedure",
-            "\n".join(procedure(entry)),
-            "### If it fails or is rejected",
-            f"It leaves {entry.on_failure.leaves}",
-            way_back,
-            *differences(entry),
-        )
-    )
-
-
-def procedure(entry: Entry) -> list[str]:
-    words: Mapping[Kind, str] = {Kind.CHECK: "Check", Kind.GATE: "**Gate**", Kind.STEP: "Step"}
-    return [
-        f"{number}. {words[part.kind]} `{part.name}`: {part.says}"
-        for number, part in enumerate(entry.procedure, start=1)
-    ]
-
-
-def differences(entry: Entry) -> list[str]:
-    if not entry.differs_from_howto:
-        return []
-    rows = [
-        f"| {cell(each.howto)} | {cell(each.here)} | {cell(each.why)} |"
-        for each in entry.differs_from_howto
-    ]
-    return [
-        "### What differs from the Howto",
-        "\n".join(("| the Howto says | here | why |", "|---|---|---|", *rows)),
-    ]
-
-
-def cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+def text(entry: Entry) -> str:
+    """Return the entry's page for the UI: without its mark of origin and links between files."""
+    lines = [line for line in page(entry).splitlines() if not line.startswith("<!--")]
+    return re.sub(r"\]\([\w-]+\.md\)", "]", "\n".join(lines).strip())

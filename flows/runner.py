@@ -10,6 +10,7 @@ from typing import Any
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 
+from flows import journal_sweep
 from flows.deployments import deployment
 from runbooks.catalogue import catalogue
 from tasks.inventory import InventoryError, load_inventory
@@ -34,6 +35,7 @@ def run(deployments: Iterable[RunnerDeployment]) -> None:
     runner = DurableRunner(name="runbooks", pause_on_shutdown=False)
     for each in deployments:
         runner.add_deployment(each)
+    journal_sweep.start()
     asyncio.run(runner.start())
 
 

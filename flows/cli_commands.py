@@ -1,0 +1,168 @@
+"""What the `runbook` command does, one function a verb."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from flows.cli_gates import answer_from, answer_gate, gate_of, login, require_gate
+from flows.cli_output import (
+    COMPLETED,
+    FAILED,
+    UsageRefused,
+    out,
+    print_json,
+    print_markdown,
+    print_table,
+    tell,
+)
+from flows.cli_runs import RunView, entry_of
+from flows.cli_session import How, Session, follow_to_the_end, open_session, show_gate
+from flows.cli_start import find_deployment, parse_parameters, start_run
+from flows.server import Place, ServerRecord, credentials
+from runbooks.catalogue import catalogue
+from runbooks.pages import page
+from tasks.decisions import pending_gates
+from tasks.journal import Entry, Kind
+
+LATEST = 20
+
+
+def list_runbooks(as_json: bool) -> None:
+    entries = catalogue().values()
+    if as_json:
+        rows = [{"id": e.id, "title": e.title, "risk": e.risk, "when": e.when} for e in entries]
+        print_json(rows)
+        return
+    print_table(("id", "risk", "title"), [(e.id, e.risk, e.title) for e in entries])
+
+
+def show(runbook: str, as_json: bool) -> None:
+    entry = entry_of(runbook)
+    if as_json:
+        print_json(entry)
+        return
+    print_markdown(page(entry))
+
+
+def run(runbook: str, cluster: str | None, pairs: Sequence[str], how: How) -> None:
+    entry_of(runbook)
+    session = open_session()
+    start(session, runbook, [*([f"cluster={cluster}"] if cluster else []), *pairs], how)
+
+
+def start(session: Session, runbook: str, pairs: Sequence[str], how: How) -> None:
+    """Start a run of a served runbook and follow it, unless told not to."""
+    deployment = find_deployment(session.api, runbook)
+    parameters = parse_parameters(deployment["parameter_openapi_schema"], pairs)
+    run_id = start_run(session.api, deployment, parameters, how.approver or login())
+    started = session.runs.read(run_id)
+    tell(f"started {runbook} as {started.name} ({run_id[:8]}): {started.ui_url}")
+    if not how.detach:
+        raise typer.Exit(follow_to_the_end(session, run_id, how))
+    if how.as_json:
+        print_json({"run": started})
+    else:
+        tell(f"follow it with: runbook follow {run_id[:8]}")
+
+
+def follow(wanted: str, how: How) -> None:
+    session = open_session()
+    raise typer.Exit(follow_to_the_end(session, session.runs.find(wanted).id, how))
+
+
+def decide(
+    wanted: str, decision: str, name: str | None, *, reason: str, pairs: list[str], as_json: bool
+) -> None:
+    session = open_session()
+    found = session.runs.find(wanted)
+    pending = require_gate(session.journal, found)
+    answer = answer_from(pending, decision, name or login(), reason=reason, pairs=pairs)
+    decided = answer_gate(session.api, session.journal, pending, answer)
+    if as_json:
+        print_json({"run": session.runs.read(found.id), "decision": decided})
+        return
+    tell(f"{decided.gate} of {found.name}: {decided.decision} by {decided.approver}, recorded")
+    tell(f"follow it with: runbook follow {found.id[:8]}")
+
+
+def status(wanted: str | None, as_json: bool) -> None:
+    session = open_session()
+    if wanted is not None:
+        status_of(session, session.runs.find(wanted), as_json)
+        return
+    runs = session.runs.latest(LATEST)
+    waiting = {each.id for each in runs if each.waiting}
+    gates = [gate for gate in pending_gates(session.journal) if gate.run_id in waiting]
+    if as_json:
+        print_json({"server": session.record, "runs": runs, "gates": gates})
+        return
+    out.print(f"server: {session.record.ui_url}")
+    names = {gate.run_id: gate.gate for gate in gates}
+    print_table(
+        ("run", "name", "runbook", "state", "started by", "waits at"),
+        [(r.id[:8], r.name, r.runbook, r.state, r.started_by, names.get(r.id, "")) for r in runs],
+    )
+
+
+def status_of(session: Session, found: RunView, as_json: bool) -> None:
+    entries = session.journal.entries(found.id)
+    pending = gate_of(session.journal, found)
+    if as_json:
+        print_json({"run": found, "gate": pending, "journal": entries})
+        return
+    out.print(f"{found.name} ({found.id}): {found.state} {found.message}", markup=False)
+    out.print(found.ui_url, markup=False)
+    print_table(("at (UTC)", "what", "name", "phase", "host", "who"), map(row, entries))
+    if pending is not None:
+        print_markdown(pending.evidence)
+        show_gate(pending, found)
+
+
+def row(entry: Entry) -> tuple[str, ...]:
+    phase = str(entry.payload["decision"]) if "decision" in entry.payload else entry.phase.value
+    if entry.kind is Kind.RUN and "as" in entry.payload:
+        phase = f"{entry.phase.value}: {entry.payload['as']}"
+    who = f"{entry.actor} ({entry.via})" if entry.actor else ""
+    return (f"{entry.at:%F %T}", entry.kind.value, entry.step, phase, entry.host, who)
+
+
+def cancel(wanted: str, as_json: bool) -> None:
+    session = open_session()
+    found = session.runs.find(wanted)
+    session.note_cancel(found, login())
+    now = session.runs.cancel(found)
+    if as_json:
+        print_json({"run": now})
+    elif now.final:
+        tell(f"{now.name}: {now.state}; nothing was undone by that")
+        session.tell_way_back(now)
+    else:
+        tell(f"{now.name} is {now.state} still; look at it with: runbook status {now.id[:8]}")
+    raise typer.Exit(COMPLETED if now.state_type == "CANCELLED" else FAILED)
+
+
+def undo(wanted: str, how: How) -> None:
+    session = open_session()
+    found = session.runs.find(wanted)
+    undo_id = entry_of(found.runbook).undo
+    if undo_id is None:
+        raise UsageRefused(f"runbook {found.runbook} has no undo; its page says the way back")
+    start(session, undo_id, [f"cluster={found.cluster}", f"run_id={found.id}"], how)
+
+
+def told_ready(home: Path, record: ServerRecord, as_json: bool) -> None:
+    place = Place(home.absolute())
+    if as_json:
+        print_json({"server": record, "credentials_file": place.credentials})
+        return
+    credentials(place)
+    out.print(f"serving at {record.ui_url}", markup=False)
+    tell(f"the UI asks for the line in {place.credentials}; stop with: runbook serve --stop")
+
+
+def told_stopped(home: Path, was_running: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"stopped": was_running})
+    else:
+        tell("stopped" if was_running else f"nothing was running for {home}")

@@ -1,0 +1,148 @@
+"""What a command works with, and following one run through its gates."""
+
+import sys
+from dataclasses import dataclass
+
+from flows.api import Api, connect
+from flows.cli_follow import Follower
+from flows.cli_gates import answer_gate, ask
+from flows.cli_output import (
+    COMPLETED,
+    DETACHED,
+    FAILED,
+    WAITING,
+    complain,
+    err,
+    out,
+    print_json,
+    print_markdown,
+    tell,
+)
+from flows.cli_runs import Runs, RunView
+from flows.server import Place, ServerRecord, read_record
+from runbooks.catalogue import catalogue
+from tasks.decisions import AnswerRefused, PendingGate
+from tasks.journal import Draft, Journal, Kind, Phase, UnknownRun
+from tasks.settings import settings
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a run is followed."""
+
+    approver: str | None = None
+    wait: bool = False
+    as_json: bool = False
+    detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The server and the journal of one home."""
+
+    api: Api
+    runs: Runs
+    journal: Journal
+    record: ServerRecord
+
+    def note_cancel(self, run: RunView, who: str) -> None:
+        """Record who cancels, if the run has got as far as having a journal."""
+        payload = {"what": "cancel asked for"}
+        draft = Draft(
+            run.id, Kind.RUN, run.runbook, Phase.NOTE, actor=who, via="command", payload=payload
+        )
+        try:
+            self.journal.append(draft)
+        except UnknownRun:
+            return
+
+    def tell_way_back(self, run: RunView) -> None:
+        """Say what a run that did not complete leaves behind, and the way back."""
+        entry = catalogue().get(run.runbook)
+        if entry is None:
+            return
+        tell(f"\nWhat it leaves: {entry.on_failure.leaves.strip()}\n\nThe way back:")
+        for line in entry.on_failure.way_back:
+            tell(f"  - {line.strip().replace('runbook undo RUN', f'runbook undo {run.id[:8]}')}")
+
+
+def open_session() -> Session:
+    """Return the session of the home in the settings.  Raises NoServer, ServeRefused."""
+    chosen = settings()
+    place = Place(chosen.home.absolute())
+    api = connect(place)
+    record = read_record(place)
+    return Session(api, Runs(api, record.ui_url), Journal(chosen.journal()), record)
+
+
+def follow_to_the_end(session: Session, run_id: str, how: How) -> int:
+    """Follow a run, asking at gates where that is possible; return the exit code."""
+    console = err if how.as_json else out
+    follower = Follower(session.api, session.runs, session.journal, run_id, console)
+    try:
+        run, pending = through_gates(session, follower, how)
+    except KeyboardInterrupt:
+        short = run_id[:8]
+        tell(
+            f"\nno longer following; the run goes on\n  follow: runbook follow {short}\n"
+            f"  cancel: runbook cancel {short}"
+        )
+        return DETACHED
+    if how.as_json:
+        print_json({"run": run, "gate": pending})
+    if pending is not None:
+        return WAITING
+    if run.state_type == "COMPLETED":
+        return COMPLETED
+    session.tell_way_back(run)
+    return FAILED
+
+
+def through_gates(
+    session: Session, follower: Follower, how: How
+) -> tuple[RunView, PendingGate | None]:
+    """Follow until the run has ended, or waits at a gate that cannot be asked here."""
+    past = None
+    while True:
+        run, pending = follower.until_it_stops(past)
+        if pending is None:
+            return run, None
+        if how.wait:
+            show_gate(pending, run)
+            past = pending.gate
+        elif sys.stdin.isatty() and err.is_terminal:
+            ask_here(session, pending, how.approver)
+        else:
+            if not how.as_json:
+                print_markdown(pending.evidence)
+            show_gate(pending, run)
+            return run, pending
+
+
+def ask_here(session: Session, pending: PendingGate, approver: str | None) -> None:
+    """Ask on the terminal until the answer fits."""
+    while True:
+        answer = ask(pending, approver)
+        try:
+            answer_gate(session.api, session.journal, pending, answer)
+        except AnswerRefused as refused:
+            complain(f"{refused}; once more, please")
+        else:
+            return
+
+
+def show_gate(pending: PendingGate, run: RunView) -> None:
+    """Say which gate waits, and how to answer it."""
+    words = "".join(
+        f" --set {name}={'TARGET' if name == 'target' else '...'}"
+        for name in pending.form_schema.get("required", ())
+        if name not in {"decision", "approver", "reason"}
+    )
+    short = run.id[:8]
+    tell(
+        f"\n{run.name} waits at gate {pending.gate} ({pending.risk}), "
+        f"open until {pending.expires_at:%F %T} UTC\n"
+        f"  approve: runbook approve {short} --as NAME --reason TEXT{words}\n"
+        f"  reject:  runbook reject {short} --as NAME --reason TEXT\n"
+        f"  or in the UI: {run.ui_url}"
+    )

@@ -1,0 +1,112 @@
+"""Keeping journal and server together, every few seconds, in a thread of the runner.
+
+Gates that nobody answered in time expire; runs whose gate was decided but which were not resumed
+are woken; runs that the server ended without their flow having a word (cancelled, crashed too
+often, a state set by hand) get their end in the journal.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from prefect.exceptions import PrefectException
+from prefect.logging import get_logger
+from sqlalchemy.exc import SQLAlchemyError
+
+from flows.api import Api, ApiRefused, connect
+from flows.server import TAG, NoServer, Place
+from tasks.env import world
+from tasks.gate_prefect import nudge
+from tasks.gates import expire_gates, pending_gates
+from tasks.inventory import InventoryError
+from tasks.journal import Draft, Entry, Journal, JournalError, Kind, Phase
+from tasks.settings import settings
+
+EVERY_SECONDS = 5.0
+RESUME_SECONDS = 10.0  # what the one who decided is given to resume the run himself
+FINAL = ("COMPLETED", "FAILED", "CANCELLED")
+
+TROUBLE = (
+    ApiRefused,
+    NoServer,
+    InventoryError,
+    JournalError,
+    PrefectException,
+    SQLAlchemyError,
+    httpx.HTTPError,
+)
+
+
+@dataclass(slots=True)
+class JournalSweep:
+    """One sweep, and what it need not look at again."""
+
+    api: Api
+    journal: Journal
+    noted: set[str] = field(default_factory=set)
+
+    def once(self) -> None:
+        """Look at all waiting and ended runs."""
+        for gate in expire_gates():
+            log(f"run {gate.run_id}: gate {gate.gate} expired")
+        for run in self.api.runs(("PAUSED",), TAG):
+            if decided(self.journal.entries(run["id"])) and not pending_gates(
+                self.journal, run["id"]
+            ):
+                log(f"run {run['id']}: its gate is decided; waking it")
+                nudge(run["id"])
+        for run in self.api.runs(FINAL, TAG):
+            if run["id"] not in self.noted:
+                self.note_end(run["id"], run["state_name"], run["state"]["message"] or "")
+                self.noted.add(run["id"])
+
+    def note_end(self, run_id: str, state: str, message: str) -> None:
+        """Write the end of a run that could not write it itself."""
+        marks = [
+            entry
+            for entry in self.journal.entries(run_id)
+            if entry.kind is Kind.RUN and entry.phase in (Phase.ATTEMPT, Phase.ENDED)
+        ]
+        if not marks or marks[-1].phase is Phase.ENDED:
+            return
+        payload = {"as": state.lower(), "why": message}
+        draft = Draft(run_id, Kind.RUN, marks[-1].step, Phase.ENDED, via="prefect", payload=payload)
+        self.journal.append(draft)
+        log(f"run {run_id}: {state}, noted in the journal")
+
+
+def decided(entries: list[Entry]) -> bool:
+    """Tell whether the last word on the run's gates is a decision of some seconds ago."""
+    words = [
+        entry
+        for entry in entries
+        if entry.kind is Kind.GATE and entry.phase in (Phase.INTENT, Phase.DECISION)
+    ]
+    if not words or words[-1].phase is not Phase.DECISION:
+        return False
+    return datetime.now(UTC) - words[-1].at > timedelta(seconds=RESUME_SECONDS)
+
+
+def log(text: str) -> None:
+    get_logger("runbooks").info(text)
+
+
+def keep_sweeping() -> None:
+    """Sweep for as long as the process lives; trouble is logged and tried again."""
+    sweep: JournalSweep | None = None
+    while True:
+        time.sleep(EVERY_SECONDS)
+        try:
+            if sweep is None:
+                api = connect(Place(settings().home.absolute()))
+                sweep = JournalSweep(api, world().journal)
+            sweep.once()
+        except TROUBLE as trouble:
+            log(f"sweep: {type(trouble).__name__}: {trouble}")
+
+
+def start() -> None:
+    """Start the sweeping thread."""
+    threading.Thread(target=keep_sweeping, name="journal-sweep", daemon=True).start()
