@@ -2,8 +2,6 @@
 
 import errno
 import os
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,46 +19,6 @@ from ha.env.ports import HostIdTaken, LeaseHolder, Lockspace, LockspaceFailed  #
 from tests.ha.broker_world import MemoryLockspace  # noqa: E402
 
 MIB = 1024 * 1024
-NO_WATCHDOG_NO_PRIVILEGES = [
-    *("-w", "0"),
-    *("-l", "0"),
-    *("-h", "0"),
-    *("-U", "root"),
-    *("-G", "root"),
-]
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    if not shutil.which("sanlock"):
-        pytest.skip("sanlock is not installed")
-    # A socket's path has a limit of 108 bytes, which pytest's folders can exceed.
-    run = Path(f"/tmp/sanlock-{time.monotonic_ns()}")
-    run.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SANLOCK_RUN_DIR", str(run))
-        patch.setenv("SANLOCK_PRIVILEGED", "0")
-        argv = ["sanlock", "daemon", "-D", *NO_WATCHDOG_NO_PRIVILEGES]
-        log = tmp_path_factory.mktemp("sanlock") / "log"
-        with log.open("w") as out:
-            process = subprocess.Popen(argv, stdout=out, stderr=out)
-        try:
-            await_socket(process, run, log)
-            yield
-        finally:
-            process.kill()
-            process.wait()
-            shutil.rmtree(run)
-
-
-def await_socket(process: "subprocess.Popen[bytes]", run: Path, log: Path) -> None:
-    for _ in range(50):
-        if (run / "sanlock.sock").exists():
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    pytest.skip(f"sanlock does not run here: {log.read_text()[-200:]}")
 
 
 def area(folder: Path, name: str) -> Path:
@@ -88,7 +46,7 @@ def await_holders(lockspace: Lockspace) -> Sequence[LeaseHolder]:
 def lockspace(request: pytest.FixtureRequest, tmp_path: Path) -> Lockspace:
     if request.param == "memory":
         return MemoryLockspace()
-    request.getfixturevalue("daemon")
+    request.getfixturevalue("sanlock_daemon")
     return open_lockspace(area(tmp_path, "he-join"))
 
 
@@ -106,7 +64,7 @@ def test_join_hold_and_leave(lockspace: Lockspace) -> None:
     lockspace.leave(1)  # nothing to leave
 
 
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("sanlock_daemon")
 def test_a_lockspace_that_was_never_written_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "blank"
     path.write_bytes(b"\0" * MIB)
@@ -114,7 +72,7 @@ def test_a_lockspace_that_was_never_written_is_refused(tmp_path: Path) -> None:
         open_lockspace(path).join(1)
 
 
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("sanlock_daemon")
 def test_a_lockspace_whose_lease_is_in_use_is_not_left(tmp_path: Path) -> None:
     """Without this, leaving would kill the engine VM, which holds a lease in it."""
     path = area(tmp_path, "he-busy")
@@ -134,7 +92,7 @@ def test_a_lockspace_whose_lease_is_in_use_is_not_left(tmp_path: Path) -> None:
     lockspace.leave(1)
 
 
-@pytest.mark.usefixtures("daemon")
+@pytest.mark.usefixtures("sanlock_daemon")
 def test_a_lease_is_written_where_it_was_told(tmp_path: Path) -> None:
     path = tmp_path / "leases"
     with path.open("wb") as file:

@@ -1,0 +1,170 @@
+"""The broker as a process: real storage, real sanlock, a libvirt that is not there."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sanlock", reason="the distribution's sanlock binding is missing")
+pytest.importorskip("libvirt", reason="libvirt's binding is missing")
+
+from ha.config import HostedEngineConf, Paths  # noqa: E402  (needs the bindings)
+from ha.core.record import Record, encode_record, judge_block  # noqa: E402
+from ha.daemons import network_probe  # noqa: E402
+from ha.env.lockspace import initialise_lockspace  # noqa: E402
+from ha.env.ports import BrokerError, BrokerUnreachable  # noqa: E402
+from ha.rpc import BrokerLink  # noqa: E402
+from tests.ha.fakes import settings_for  # noqa: E402
+
+MIB = 1024 * 1024
+CODE = "import sys; from pathlib import Path; from ha.config import Paths; " + (
+    "from ha.daemons import serve_broker; serve_broker(Paths(Path(sys.argv[1])))"
+)
+
+
+def uuid(number: int) -> str:
+    return f"{number:08x}-1111-4111-8111-111111111111"
+
+
+KEYS = {
+    "host_id": "3",
+    "vmid": uuid(1),
+    "fqdn": "engine.invalid",
+    "domainType": "fc",
+    "sdUUID": uuid(2),
+    "metadata_image_UUID": uuid(3),
+    "metadata_volume_UUID": uuid(4),
+    "lockspace_image_UUID": uuid(5),
+    "lockspace_volume_UUID": uuid(6),
+    "conf_image_UUID": uuid(7),
+    "conf_volume_UUID": uuid(8),
+    "vm_disk_id": uuid(9),
+    "vm_disk_vol_id": uuid(10),
+    "bridge": "nobridge",
+    "network_test": "none",
+}
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A deployed host below a short path, with files in place of a block domain's devices."""
+    folder = Path(tempfile.mkdtemp(prefix="he"))
+    devices = folder / "dev" / uuid(2)
+    devices.mkdir(parents=True)
+    for name in ("metadata", "ids", "leases", uuid(4), uuid(6), uuid(8), uuid(10)):
+        with (devices / name).open("wb") as file:
+            file.truncate(9 * MIB)
+    initialise_lockspace("hosted-engine", devices / uuid(6), io_timeout_seconds=1)
+    initialise_lockspace(uuid(2), devices / "ids", io_timeout_seconds=1)
+    conf = Paths(folder).hosted_engine_conf
+    conf.parent.mkdir(parents=True)
+    conf.write_text("".join(f"{key}={value}\n" for key, value in KEYS.items()))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def broker(root: Path, sanlock_daemon: None) -> Iterator["subprocess.Popen[bytes]"]:
+    argv = [sys.executable, "-c", CODE, str(root)]
+    project = Path(__file__).parents[2]
+    with subprocess.Popen(argv, cwd=project) as process:
+        wait_for(Paths(root).broker_socket, process)
+        yield process
+        process.kill()
+
+
+def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_broker_lives(root: Path, broker: "subprocess.Popen[bytes]") -> None:
+    paths = Paths(root)
+    link = BrokerLink(paths.broker_socket)
+    block = encode_record(Record(3, 42, 3400, "{}", "h3", maintenance=False, stopped=False))
+    with pytest.raises(BrokerError, match="not_locked"):
+        link.write_block(block)
+    link.lock_host_id()
+    assert link.host_id_locked()
+    link.write_block(block)
+    link.set_global_maintenance(True)
+    found = link.read_blocks(None)
+    assert found[3] == block
+    assert judge_block(0, found[0]).record is not None
+    # Another reader sees the same on the storage itself.
+    raw = (root / "dev" / uuid(2) / uuid(4)).read_bytes()
+    assert raw[3 * 4096 : 4 * 4096] == block
+    assert raw.startswith(b"maintenance=1\0")
+
+    values = link.monitors()
+    health = values["engine-health"]
+    assert isinstance(health, dict)
+    assert health["vm"] == "unknown"  # no libvirt here: a value, not a crash
+    assert (values["network"], values["bridge"], values["storage-domain"]) == (1.0, False, True)
+
+    link.release_host_id()
+    broker.send_signal(signal.SIGTERM)
+    assert broker.wait(10) == 0
+    assert not paths.broker_socket.exists()
+    with pytest.raises(BrokerUnreachable):
+        link.monitors()
+
+
+def test_a_killed_broker_leaves_nothing_in_the_way(
+    root: Path, broker: "subprocess.Popen[bytes]"
+) -> None:
+    broker.kill()
+    broker.wait()
+    socket = Paths(root).broker_socket
+    assert socket.exists()
+    argv = [sys.executable, "-c", CODE, str(root)]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[2]) as second:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                assert BrokerLink(socket, 1).read_blocks([1]) == {}
+                break
+            except BrokerUnreachable:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        second.terminate()
+
+
+def conf_with(root: Path, **changes: object) -> HostedEngineConf:
+    values = {name: getattr(settings_for(root).host, name) for name in HostedEngineConf.__slots__}
+    return HostedEngineConf(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"network_test": "none"}, "always"),
+        ({"network_test": "dns"}, "dns"),
+        ({"network_test": "tcp", "tcp_t_address": "a", "tcp_t_port": 7}, "tcp.*'a', 7"),
+        ({"network_test": "ping", "gateway": "192.0.2.1"}, "ping.*'192.0.2.1'"),
+    ],
+)
+def test_the_network_test_is_the_one_configured(
+    tmp_path: Path, changes: dict[str, object], shown: str
+) -> None:
+    assert re.search(shown, repr(network_probe(conf_with(tmp_path, **changes))))
+
+
+def test_monitor_commands_without_bindings_need_none() -> None:
+    """replay and whiteboard show run on a control node, where libvirt and sanlock are not."""
+    code = (
+        "import sys; sys.modules['libvirt'] = sys.modules['sanlock'] = None; "
+        "from ha.__main__ import main; sys.exit(main(['whiteboard', 'show', '/dev/null']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == 0
