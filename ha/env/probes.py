@@ -1,8 +1,11 @@
 """Looks at this host and at the engine's health page. The network's probes are beside it."""
 
+import fcntl
 import http.client
 import logging
 import re
+import socket
+import struct
 import time
 import urllib.request
 from collections import deque
@@ -20,6 +23,8 @@ _KIB_IN_MIB = 1024
 _UTIME, _STIME = 11, 12
 # proc_stat(5): user nice system idle iowait irq softirq steal; guest time is within user.
 _CPU_FIELDS, _IDLE, _IOWAIT = 8, 3, 4
+# netdevice(7) and linux/sockios.h.
+_SIOCGIFFLAGS, _IFF_UP, _IFF_RUNNING, _NAME_BYTES = 0x8913, 0x1, 0x40, 15
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +39,7 @@ class _CpuSample:
 
 
 class HostProbes:
-    """The probes of a real host; `proc`, `sys` and `vm_pid_file` may be set by tests."""
+    """The probes of a real host; `proc` and `vm_pid_file` may be set by tests."""
 
     def __init__(
         self,
@@ -45,7 +50,6 @@ class HostProbes:
         monotonic: Callable[[], float],
         pause: Callable[[float], None],
         proc: Path = Path("/proc"),
-        sys: Path = Path("/sys"),
         vm_pid_file: Path = Path("/run/libvirt/qemu/HostedEngine.pid"),
     ) -> None:
         self._network_probe = network_probe
@@ -54,7 +58,6 @@ class HostProbes:
         self._monotonic = monotonic
         self._pause = pause
         self._proc = proc
-        self._sys = sys
         self._vm_pid_file = vm_pid_file
         self._cpu: deque[_CpuSample] = deque()
 
@@ -64,11 +67,7 @@ class HostProbes:
 
     def bridge_up(self) -> bool:
         """Whether the management bridge exists and has a carrier."""
-        try:
-            state = (self._sys / "class/net" / self._bridge / "operstate").read_text()
-        except OSError:
-            return False
-        return state.strip() == "up"
+        return interface_is_up(self._bridge)
 
     def memory_free_mib(self) -> float | None:
         """MemAvailable, in MiB."""
@@ -123,6 +122,21 @@ def _load_between(old: _CpuSample, new: _CpuSample) -> float | None:
     busy = total - (new.idle - old.idle)
     engine = new.vm - (old.vm if old.vm_pid == new.vm_pid else 0)
     return round(min(1.0, max(0.0, (busy - engine) / total)), 4)
+
+
+def interface_is_up(name: str) -> bool:
+    """Whether a network interface is there, switched on, and has a carrier (netdevice(7)).
+
+    Asked of the kernel rather than of /sys, which in a container may show another's network.
+    """
+    request = struct.pack("16sH14x", name.encode()[:_NAME_BYTES], 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, request)
+        except OSError:
+            return False
+    (flags,) = struct.unpack_from("H", answer, 16)
+    return bool(flags & _IFF_UP and flags & _IFF_RUNNING)
 
 
 def health_page_ok(fqdn: str, *, port: int = 80) -> bool:

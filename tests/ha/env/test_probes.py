@@ -1,5 +1,6 @@
 """Probes of the host on files of the test's own, and of the network on the loopback."""
 
+import fcntl
 import socket
 import socketserver
 import struct
@@ -17,22 +18,20 @@ VM_PID = 4242
 
 
 class Host:
-    """A host's /proc and /sys as files, and a clock that the test sets."""
+    """A host's /proc as files, and a clock that the test sets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = 0.0
         self.pid_file = folder / "HostedEngine.pid"
         (folder / "proc" / str(VM_PID)).mkdir(parents=True)
-        (folder / "sys/class/net/ovirtmgmt").mkdir(parents=True)
         self.probes = HostProbes(
             network_probes.always,
-            "ovirtmgmt",
+            "no such bridge",
             "engine.example",
             monotonic=lambda: self.now,
             pause=lambda _: None,
             proc=folder / "proc",
-            sys=folder / "sys",
             vm_pid_file=self.pid_file,
         )
 
@@ -51,13 +50,22 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-@pytest.mark.parametrize(("state", "up"), [("up", True), ("down", False), ("unknown", False)])
-def test_the_bridge_is_up_only_when_it_says_so(host: Host, state: str, up: bool) -> None:
-    (host.folder / "sys/class/net/ovirtmgmt/operstate").write_text(f"{state}\n")
-    assert host.probes.bridge_up() is up
+@pytest.mark.parametrize(
+    ("flags", "up"), [(0x1043, True), (0x1003, False), (0x40, False), (0x0, False)]
+)
+def test_an_interface_is_up_when_switched_on_and_with_a_carrier(
+    monkeypatch: pytest.MonkeyPatch, flags: int, up: bool
+) -> None:
+    def ioctl(_: object, request: int, question: bytes) -> bytes:
+        assert (request, question.rstrip(b"\0")) == (0x8913, b"ovirtmgmt")
+        return struct.pack("16sH14x", b"ovirtmgmt", flags)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    assert probes.interface_is_up("ovirtmgmt") is up
 
 
-def test_a_missing_bridge_is_not_up(host: Host) -> None:
+def test_the_loopback_is_up_and_what_is_not_there_is_not(host: Host) -> None:
+    assert probes.interface_is_up("lo")
     assert host.probes.bridge_up() is False
 
 
