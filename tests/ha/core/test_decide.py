@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -127,6 +128,47 @@ def test_a_result_matters_only_to_the_state_that_asked() -> None:
             for result in RESULTS[1:]:
                 other = decide(past, replace(seen, result=result))
                 assert (other.memory.state, other.actions) == (plain.memory.state, plain.actions)
+
+
+# T: its limit is over, G: global maintenance, U: the VM is unknown, L: local maintenance.
+GUARDS = {
+    S.REINITIALIZE_FSM: "GUL",
+    S.GLOBAL_MAINTENANCE: "GL",
+    S.LOCAL_MAINTENANCE: "L",
+    S.UNKNOWN_LOCAL_VM_STATE: "GUL",
+    S.ENGINE_DOWN: "GUL",
+    S.ENGINE_START: "GUL",
+    S.ENGINE_STARTING: "TGUL",
+    S.ENGINE_UP: "GU",
+    S.ENGINE_UP_BAD_HEALTH: "TGU",
+    S.ENGINE_STOP: "TGLU",
+    S.ENGINE_FORCE_STOP: "GLU",
+    S.ENGINE_MAYBE_AWAY: "TGUL",
+    S.ENGINE_UNEXPECTEDLY_DOWN: "TGUL",
+}
+GUARD_LEADS_TO = {
+    "G": S.GLOBAL_MAINTENANCE,
+    "U": S.UNKNOWN_LOCAL_VM_STATE,
+    "L": S.LOCAL_MAINTENANCE,
+}
+
+
+@pytest.mark.parametrize("state", GUARDS)
+@pytest.mark.parametrize("engine", [GOOD, ABSENT, KILLED])
+def test_the_guards_of_each_state_in_their_order(state: State, engine: EngineStatus) -> None:
+    for over, everywhere, unknown, here in product((False, True), repeat=4):
+        holds = {"T": over, "G": everywhere, "U": unknown, "L": here}
+        first = next((guard for guard in GUARDS[state] if holds[guard]), None)
+        past = memory(state, Monotonic(int(NOW - 1000)) if over else None)
+        seen = facts(UNKNOWN if unknown else engine, everywhere=everywhere, maintenance=here)
+        decision = decide(past, seen)
+        if first == "T":
+            assert decision.why.startswith("Timeout on")
+        elif first is not None:
+            assert decision.memory.state is GUARD_LEADS_TO[first], (state, holds)
+            assert decision.waits
+        else:
+            assert decision.memory.state not in GUARD_LEADS_TO.values()
 
 
 @pytest.mark.parametrize(
