@@ -43,10 +43,10 @@ class Deployment:
 
     def _install(self, machine: Machine) -> None:
         run(["sh", "-c", 'cd "$1" && ha/host/install "$2"', "-", str(PROJECT), str(machine.root)])
-        files = {ANSWERS: answers(machine.host, block=self.block)}
-        if self.timing:
-            lines = [f"{name}={value:g}" for name, value in self.timing.items()]
-            files["/etc/ovirt-hosted-engine-ha/agent.conf"] = "\n".join(["[timing]", *lines, ""])
+        files = {
+            ANSWERS: answers(machine.host, block=self.block),
+            "/etc/ovirt-hosted-engine-ha/agent.conf": agent_conf(self.timing),
+        }
         for name, text in files.items():
             path = machine.root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +59,16 @@ class Deployment:
         limit = DEPLOYED_WITHIN_SECONDS
         self.access.ssh(machine.host.name, *command, timeout_seconds=limit)
         self.say(f"{machine.host.name}: deployed as host id {machine.host.host_id}")
+
+
+def agent_conf(timing: Mapping[str, float]) -> str:
+    """The agent's settings, the same on all hosts.
+
+    The hosts share this machine's processors: their load says nothing about any one of them, and
+    must not make the engine VM move.
+    """
+    lines = [f"{name}={value:g}" for name, value in timing.items()]
+    return "\n".join(["[score]", "cpu-load-score-penalty=0", "[timing]", *lines, ""])
 
 
 def answers(host: LabHost, *, block: bool) -> str:

@@ -76,10 +76,14 @@ class Machine:
         board = self.lab_group.child("board")
         board.create()
         self.group.create()
+        netns = NETNS_DIR / self.netns
         argv = [
+            # Entered beforehand, too: nspawn mounts /sys before it joins the namespace, and /sys
+            # shows the network devices of the namespace in which it was mounted.
+            *("nsenter", f"--net={netns}"),
             *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
             *(f"--directory={self.root}", f"--machine={self.netns}"),
-            *(f"--hostname={self.host.fqdn}", f"--network-namespace-path={NETNS_DIR / self.netns}"),
+            *(f"--hostname={self.host.fqdn}", f"--network-namespace-path={netns}"),
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"),
             *("--capability=all", "--bind=/dev/net/tun"),
             *(f"--bind={bind}" for bind in binds),
