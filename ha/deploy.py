@@ -11,6 +11,7 @@ from pathlib import Path
 from ha.answers import Answer, Answers, AnswersError, format_answers
 from ha.conf_archive import write_archive
 from ha.config import BLOCK_DOMAINS, FILE_DOMAINS, Paths
+from ha.core.record import Record, judge_block
 from ha.deploy_plan import Plan, conf_text, host_id_of, plan_first_host
 from ha.deploy_storage import (
     LOCKSPACE_NAME,
@@ -54,6 +55,7 @@ class Tools:
     """What a deployment needs of the world."""
 
     paths: Paths
+    host_name: str
     sanlock: Sanlock
     services: Services
     clock: Clock
@@ -165,17 +167,26 @@ def _make_storage(plan: Plan, tools: Tools, progress: _Progress) -> None:
 
 
 def _take_host_id(domain: StorageDomain, host_id: int, tools: Tools, progress: _Progress) -> None:
-    """Refuse a host id in use: by a block on the whiteboard, or by a host that sanlock sees."""
-    blocks = tools.whiteboard(domain.prepared(domain.metadata)).read_blocks([host_id])
-    if host_id in blocks:
-        raise StorageError(
-            f"Host id {host_id} is in use: the whiteboard has a block of it. Choose another id, or"
-            f" run on a deployed host: hosted-engine --clean-metadata --host-id={host_id}"
-        )
-    tools.say(f"Taking host id {host_id}; this takes up to a minute")
+    """Refuse a host id in use: by another host's block, or by a host that sanlock sees."""
+    block = _block(domain, host_id, tools)
+    if block is not None:
+        record = judge_block(host_id, block).record
+        if not isinstance(record, Record) or record.hostname != tools.host_name:
+            name = record.hostname if isinstance(record, Record) else "a host that is not readable"
+            raise StorageError(
+                f"Host id {host_id} is in use by {name}, says the whiteboard. Choose another id, or"
+                f" run on a deployed host: hosted-engine --clean-metadata --host-id={host_id}"
+            )
+        tools.say(f"Host id {host_id} was this host's before")
+    tools.say(f"Taking host id {host_id}; this takes up to a few minutes")
     lockspace = tools.sanlock.lockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace))
     lockspace.join(host_id)
     progress.leave = lambda: lockspace.leave(host_id)
+
+
+def _block(domain: StorageDomain, host_id: int, tools: Tools) -> bytes | None:
+    whiteboard = tools.whiteboard(domain.prepared(domain.metadata))
+    return whiteboard.read_blocks([host_id]).get(host_id)
 
 
 def _write_host_files(
@@ -201,12 +212,12 @@ def write_file(place: Path, text: str, *, mode: int) -> None:
 
 def _start_services(domain: StorageDomain, host_id: int, tools: Tools) -> None:
     """Start broker and agent, and wait until the agent has published its first record."""
+    before = _block(domain, host_id, tools)
     for unit in UNITS:
         tools.services.enable_now(unit)
     tools.say("Broker and agent are started; waiting for the agent's first record")
     deadline = tools.clock.monotonic() + PUBLISH_LIMIT_SECONDS
-    whiteboard = tools.whiteboard(domain.prepared(domain.metadata))
-    while not whiteboard.read_blocks([host_id]):
+    while _block(domain, host_id, tools) in (None, before):
         if tools.clock.monotonic() > deadline:
             raise StorageError(
                 f"The agent has published nothing in {PUBLISH_LIMIT_SECONDS:.0f} s."

@@ -36,6 +36,7 @@ def deploy_host(host: Host, options: Mapping[str, str]) -> None:
 def _tools(host: Host) -> Tools:
     return Tools(
         paths=host.paths,
+        host_name=host.name,
         sanlock=host.sanlock,
         services=host.services,
         clock=host.clock,

@@ -55,7 +55,7 @@ def _act(host: Host, request: Callable[[], None]) -> None:
     try:
         request()
     except VmMissing as error:
-        raise Refused(f"Virtual machine does not exist: {error}") from error
+        raise Refused("Virtual machine does not exist on this host") from error
     except VmTrouble as error:
         raise Refused(str(error)) from error
 

@@ -36,5 +36,5 @@ LOCKSPACE = Volume("lockspace", 1024 * MIB)
 CONFIGURATION = Volume("configuration", 1024 * MIB)
 ENGINE = Volume("engine", 64 * MIB)
 VOLUMES = (METADATA, LOCKSPACE, CONFIGURATION, ENGINE)
-# VDSM's own volumes of a block domain: one lockspace, and leases from 101 MiB on for VMs.
-SPECIAL_BYTES = {"ids": 8 * MIB, "leases": 1024 * MIB}
+# VDSM's own volumes of a block domain: its metadata, a lockspace, and VMs' leases from 101 MiB on.
+SPECIAL_BYTES = {"metadata": 8 * MIB, "ids": 8 * MIB, "leases": 1024 * MIB}

@@ -135,12 +135,26 @@ def test_additional_host_needs_an_id(second: SimHost) -> None:
     assert "OVEHOSTED_STORAGE/hostID is missing" in second.complained
 
 
-def test_refused_on_an_id_with_a_block(second: SimHost) -> None:
-    second.whiteboard.blocks[2] = b"1".ljust(4096, b"\0")
+@pytest.mark.parametrize("block", [b"1|1|1|2|0|x|h7", b"2|2|1|2|0|x|h2", b"\xff"])
+def test_refused_on_an_id_with_another_hosts_block(second: SimHost, block: bytes) -> None:
+    second.whiteboard.blocks[2] = block.ljust(4096, b"\0")
     assert deploy(second) == 1
     assert "Host id 2 is in use" in second.complained
     assert "nothing behind" in second.complained
     assert not second.paths.hosted_engine_conf.exists()
+
+
+def test_a_host_that_is_installed_anew_gets_its_id_back(second: SimHost) -> None:
+    second.whiteboard.blocks[2] = b"1|1|1|2|0|x|h2".ljust(4096, b"\0")
+    assert deploy(second) == 0, second.complained
+    assert "was this host's before" in second.said
+
+
+def test_its_old_block_is_no_proof_of_the_new_agent(second: SimHost) -> None:
+    second.whiteboard.blocks[2] = b"1|1|1|2|0|x|h2".ljust(4096, b"\0")
+    second.services.on_enable = lambda unit: None
+    assert deploy(second) == 1
+    assert "published nothing" in second.complained
 
 
 def test_refused_on_an_id_that_sanlock_sees(second: SimHost) -> None:
