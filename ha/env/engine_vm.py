@@ -68,7 +68,7 @@ class LibvirtEngineVm:
     """The domain of this name at this libvirt. Usable from several threads."""
 
     def __init__(self, uri: str = SYSTEM_URI, name: str = VM_NAME) -> None:
-        self._link = LibvirtLink(uri, self._on_event, self._on_close)
+        self._link = LibvirtLink(uri, self._on_event, self._on_close, self._on_return)
         self._name = name
         self._callbacks: list[Callable[[VmSighting], None]] = []
         self._changed = threading.Condition()
@@ -128,10 +128,9 @@ class LibvirtEngineVm:
         return VmSighting(seen)
 
     def watch(self, callback: Callable[[VmSighting], None]) -> None:
-        """Call back from libvirt's thread after every change, and when libvirt goes away.
+        """Call back from another thread after every change, and when libvirt goes or comes back.
 
-        Callbacks must return at once. Events come again after the next `sighting` that finds
-        libvirt back.
+        Callbacks must return at once.
         """
         self._callbacks.append(callback)
         self.sighting()
@@ -177,6 +176,9 @@ class LibvirtEngineVm:
 
     def _on_close(self) -> None:
         self._tell(VmSighting(VmState.UNKNOWN))
+
+    def _on_return(self) -> None:
+        self._tell(self.sighting())
 
     def _tell(self, seen: VmSighting) -> None:
         for callback in self._callbacks:

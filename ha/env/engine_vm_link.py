@@ -1,7 +1,7 @@
 """A connection to libvirt that comes back. Beside `ha.env.engine_vm` the only user of its binding.
 
-libvirt is restarted on a living host, for its updates: what was connected is then connected again
-at the next use, and lifecycle events come again from there on.
+libvirt is restarted on a living host, for its updates: what was connected is then connected again,
+at the next use or within seconds, and lifecycle events come again from there on.
 """
 
 import functools
@@ -19,22 +19,29 @@ from ha.env.ports import VmTrouble, VmUnreachable
 KEEPALIVE_SECONDS = 5
 KEEPALIVE_COUNT = 3
 EVENT_LOOP_PAUSE_SECONDS = 1.0
+RETURN_PAUSE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class LibvirtLink:
-    """One connection, made when it is first asked for; `on_event` and `on_close` must not block.
+    """One connection, made when it is first asked for.
 
-    Both are called from libvirt's thread; `on_event` gets domain, event and detail.
+    `on_event` gets domain, event and detail, `on_close` nothing; both are called from libvirt's
+    thread and must not block. `on_return` is called from another one.
     """
 
     def __init__(
-        self, uri: str, on_event: Callable[[Any, int, int], None], on_close: Callable[[], None]
+        self,
+        uri: str,
+        on_event: Callable[[Any, int, int], None],
+        on_close: Callable[[], None],
+        on_return: Callable[[], None],
     ) -> None:
         self._uri = uri
         self._on_event = on_event
         self._on_close = on_close
+        self._on_return = on_return
         self._connecting = threading.Lock()
         self.connection: Any = None
 
@@ -79,6 +86,18 @@ class LibvirtLink:
     def _closed(self, *_: Any) -> None:
         log.warning("libvirt closed the connection")
         self._on_close()
+        threading.Thread(target=self._come_back, name="libvirt-return", daemon=True).start()
+
+    def _come_back(self) -> None:
+        while True:
+            time.sleep(RETURN_PAUSE_SECONDS)
+            try:
+                self._connected()
+            except VmUnreachable:
+                continue
+            log.info("libvirt is connected again")
+            self._on_return()
+            return
 
 
 def _is_alive(connection: Any) -> bool:

@@ -10,6 +10,7 @@ import pytest
 libvirt = pytest.importorskip("libvirt", reason="libvirt's binding is missing")
 
 from ha.core.sighting import StopReason, VmSighting, VmState  # noqa: E402  (needs the binding)
+from ha.env import engine_vm_link  # noqa: E402
 from ha.env.engine_vm import LibvirtEngineVm  # noqa: E402
 from ha.env.ports import (  # noqa: E402
     VmAlreadyRuns,
@@ -187,3 +188,19 @@ def test_a_dead_connection_is_replaced(vm: LibvirtEngineVm) -> None:
     vm.power_off()
     time.sleep(0.2)
     assert told == [UP, VmSighting(VmState.DOWN, StopReason.DESTROYED)]  # events came back too
+
+
+def test_libvirt_coming_back_is_told(vm: LibvirtEngineVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_vm_link, "RETURN_PAUSE_SECONDS", 0.01)
+    told: list[VmState] = []
+    back = threading.Event()
+
+    def hear(seen: VmSighting) -> None:
+        told.append(seen.state)
+        if len(told) > 1:
+            back.set()
+
+    vm.watch(hear)
+    vm._link._closed()  # as libvirt calls it; its test driver never closes
+    assert back.wait(5)
+    assert told == [VmState.UNKNOWN, VmState.MISSING]
