@@ -171,6 +171,7 @@ class Agent:
             if not self._env.broker.host_id_locked():
                 log.info("Host id is not locked, trying to lock")
                 self._env.broker.lock_host_id()
+                self._sighted_at = self._now()  # that took its time, and was a look at storage
         except (BrokerUnreachable, BrokerError) as error:
             raise Blind(f"Cannot lock the host id: {error}") from error
 

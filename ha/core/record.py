@@ -4,7 +4,7 @@ Theory of operation. The whiteboard is a row of blocks of 4096 bytes. Block 0 be
 cluster and holds its maintenance flag as text; block *n* belongs to the host with id *n*: a line
 of tokens in the first 512 bytes, then lines for people. Every block is judged on its own: upstream
 decodes the whole area at once, so that one bad byte anywhere stops the HA of every host.
-This is a codec, so it may be longer than other modules: reading and writing stay side by side.
+Longer than 250 lines because it is a codec: reading and writing stay side by side.
 """
 
 import json

@@ -1,10 +1,10 @@
 """What was seen of the engine VM on this host, as values."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class VmState(str, Enum):
+class VmState(StrEnum):
     """The VM's state; the value is the status word that upstream publishes as `detail`."""
 
     UNKNOWN = "unknown"
@@ -20,7 +20,7 @@ class VmState(str, Enum):
     WAIT_FOR_LAUNCH = "WaitForLaunch"
 
 
-class StopReason(str, Enum):
+class StopReason(StrEnum):
     """How the VM stopped, from libvirt's lifecycle events."""
 
     SHUTDOWN = "shutdown"

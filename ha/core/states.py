@@ -9,7 +9,7 @@ that holds names the next state, and says why in the words that upstream logs. T
 3. A state whose first rule is a limit has a timer: it starts with the first answer that stays in
    the state (so in the second turn there, as a rule), and stops when the state is left.
 
-Everything about transitions is in this file; the documentation is generated from it. Names, order,
+Longer than 250 lines because everything about transitions is in this one table. Names, order,
 limits and defaults follow ovirt-hosted-engine-ha 2.5 (agent/states.py).
 """
 

@@ -3,11 +3,13 @@ import pytest
 from ha.core.facts import UNKNOWN_ENGINE, Vm
 from ha.core.record import GLOBAL_BLOCK, Verdict
 from ha.env.ports import BrokerError, BrokerUnreachable, EnvError
-from ha.observe import Blind, Known, look_at_host, look_at_whiteboard
+from ha.observe import Blind, Known, Sight, look_at_host, look_at_whiteboard
 from tests.ha.fakes import FakeBroker
 
+NOTHING_KNOWN = Known()
 
-def look(broker: FakeBroker, known: Known = Known(), now: float = 100.0):  # type: ignore[no-untyped-def]  # noqa: B008
+
+def look(broker: FakeBroker, known: Known = NOTHING_KNOWN, now: float = 100.0) -> Sight:
     return look_at_whiteboard(broker, known, host_id=1, now=now, full_read_seconds=60)
 
 

@@ -1,0 +1,45 @@
+"""One host with its agent, in virtual time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ha.agent import Agent, World
+from ha.env.ports import Env
+from ha.recorder import FlightRecorder
+from tests.ha.fakes import (
+    FakeBell,
+    FakeBroker,
+    FakeClock,
+    FakeEngineVm,
+    FakeFiles,
+    settings_for,
+)
+
+
+class Host:
+    """One host with its agent."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.clock = FakeClock()
+        self.broker = FakeBroker()
+        self.vm = FakeEngineVm()
+        self.files = FakeFiles()
+        self.recording = root / "flight.jsonl"
+        self.bell = FakeBell(self.clock)
+
+    def world(self) -> World:
+        recorder = FlightRecorder(self.recording, seed=7)
+        return World(Env(self.clock, self.broker, self.vm), self.files, self.bell, recorder)
+
+    def run(self, *plan: Callable[[], None], turns: int = 0) -> None:
+        """Let the agent take one turn and one more after each step of the plan, or `turns` more."""
+        self.bell.plan = [*plan, *([lambda: None] * turns)]
+        Agent(self.world(), settings_for(self.root)).run()
+
+    @property
+    def states(self) -> list[str | None]:
+        return [record.state for record in self.broker.published]
+
+    def health(self, status: dict[str, str]) -> Callable[[], None]:
+        return lambda: self.broker.values.update({"engine-health": status})
