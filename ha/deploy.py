@@ -89,7 +89,7 @@ def deploy(answers: Answers, tools: Tools) -> Mapping[str, Answer]:
 
 
 def _deploy(answers: Answers, tools: Tools, progress: _Progress) -> Mapping[str, Answer]:
-    found, plan = _find(answers, tools)
+    found, plan = _find(answers, tools, progress)
     if found is None:
         assert plan is not None
         tools.say(f"Setting up a new storage domain {plan.domain.sd_uuid}")
@@ -120,7 +120,7 @@ def _deploy(answers: Answers, tools: Tools, progress: _Progress) -> Mapping[str,
     return complete
 
 
-def _find(answers: Answers, tools: Tools) -> tuple[Found | None, Plan | None]:
+def _find(answers: Answers, tools: Tools, progress: _Progress) -> tuple[Found | None, Plan | None]:
     """Look whether the storage holds a hosted engine; without one, plan the first host."""
     kind = answers.text("OVEHOSTED_STORAGE/domainType")
     if kind in BLOCK_DOMAINS:
@@ -133,14 +133,19 @@ def _find(answers: Answers, tools: Tools) -> tuple[Found | None, Plan | None]:
         raise AnswersError(f"OVEHOSTED_STORAGE/domainType: {kind!r} is none of {known}")
     if not connection:
         raise AnswersError("OVEHOSTED_STORAGE/storageDomainConnection is missing")
-    mount = mount_storage(
+
+    def mount(kind: str, source: str, target: Path, options: str) -> None:
+        tools.mount(kind, source, target, options)
+        progress.left.append(f"a mount: umount {target}")
+
+    place = mount_storage(
         kind,
         connection,
         tools.paths.root,
         options=answers.text("OVEHOSTED_STORAGE/mntOptions"),
-        mount=tools.mount,
+        mount=mount,
     )
-    found = find_deployment(mount, answers.text("OVEHOSTED_STORAGE/sdUUID"))
+    found = find_deployment(place, answers.text("OVEHOSTED_STORAGE/sdUUID"))
     if found is not None:
         return found, None
     return None, plan_first_host(answers, tools.paths, tools.new_uuid)

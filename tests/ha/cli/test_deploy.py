@@ -140,7 +140,7 @@ def test_refused_on_an_id_with_another_hosts_block(second: SimHost, block: bytes
     second.whiteboard.blocks[2] = block.ljust(4096, b"\0")
     assert deploy(second) == 1
     assert "Host id 2 is in use" in second.complained
-    assert "nothing behind" in second.complained
+    assert f"umount {second.root / MOUNT}" in second.complained
     assert not second.paths.hosted_engine_conf.exists()
 
 
@@ -193,7 +193,7 @@ def test_disk_image_that_is_not_there(bare: SimHost) -> None:
     (bare.root / "image.raw").unlink()
     assert deploy(bare) == 1
     assert "image.raw" in bare.complained
-    assert "nothing behind" in bare.complained
+    assert f"umount {bare.root / MOUNT}" in bare.complained
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,14 @@ def test_answers_that_cannot_be_used(bare: SimHost, line: str, text: str) -> Non
     assert text in bare.complained
     assert list((bare.root / MOUNT).iterdir()) == []
     assert bare.sanlock.initialised == []
+
+
+def test_nothing_is_left_by_answers_that_cannot_be_used(bare: SimHost) -> None:
+    more = bare.write(
+        bare.root / "more", "[environment:default]\nOVEHOSTED_STORAGE/domainType=str:x\n"
+    )
+    assert deploy(bare, f"--config-append={more}") == 1
+    assert "nothing behind" in bare.complained
 
 
 def test_answers_are_needed(bare: SimHost) -> None:
