@@ -67,6 +67,7 @@ def zero_metadata(cluster: str, canary: str | None = None, backup_directory: str
     wait_until_canary_live(site, site.actor)
     for host in site.others:
         start_host(site, host)
+    for host in site.others:
         wait_until_host_live(site, host)
     leave_global_maintenance(site)
     wait_until_stable(site)

@@ -13,7 +13,7 @@ from tasks.refusal import CheckRefused
 from tasks.report import show
 from tasks.run_site import Site
 from tasks.runs import current_run
-from tasks.services import not_stopped
+from tasks.services import still_running
 from tasks.steps import run_once
 from tasks.witnesses import ReadFailed, bad_blocks, shape_of
 
@@ -119,7 +119,7 @@ def require_restorable(cluster: str, target: Target, backup: Backup) -> Site:
 @check
 def require_still_restorable(site: Site, backup: Backup) -> str:
     """Require the same once more, and that nobody writes. Raises CheckRefused."""
-    missing = not_stopped(site)
+    missing = still_running(site)
     if missing is not None:
         raise CheckRefused(missing, "stop agents and brokers on all hosts and run this again")
     return _restorable(site, backup)

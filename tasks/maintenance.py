@@ -16,7 +16,6 @@ from tasks.witnesses import live_ids, maintenance_flag, records
 HANDS_OFF = ("GlobalMaintenance", "LocalMaintenance")
 EVERY_SECONDS = 2.0
 COMMAND = ("hosted-engine", "--set-maintenance")
-ANY_EXIT_CODE = tuple(range(256))
 
 
 @change
@@ -75,7 +74,7 @@ def _set_flag(site: Site, step: str, wanted: bool, limit_seconds: float) -> Outc
             argv,
             step=f"{step}.{number}",
             timeout_seconds=limit_seconds,
-            accept=ANY_EXIT_CODE,
+            accept=range(256),
         )
         if ran.exit_code != 0:
             log().warning("%s: exit code %d: %s", site.actor, ran.exit_code, ran.stdout.strip())

@@ -22,6 +22,7 @@ from tasks.witnesses import live_ids, maintenance_flag
 
 # Every other state is one of transition, or of hands off.
 SETTLED = ("EngineUp", "EngineDown", "LocalMaintenance")
+EVERY_SECONDS = 5.0
 LIVELINESS = ("hosted-engine", "--check-liveliness")
 
 
@@ -47,26 +48,36 @@ def wait_until_stable(site: Site) -> str:
 
     Raises TimedOut.
     """
-    before = site.read(site.witness)
-    engine_host: list[str] = []
-    well_before = False
+    clock = world().clock
+    engine_host = ""
+    first: tuple[float, bytes] | None = None
 
     def check() -> str | None:
-        nonlocal before, well_before
-        world().clock.sleep(limit("settle_seconds"))
-        after = site.read(site.witness)
-        missing = _unsettled(site, before, after) or _engine_missing(site, after, engine_host)
-        before, was_well, well_before = after, well_before, missing is None
-        return missing if missing is not None or was_well else "well, and to be seen so again"
+        nonlocal engine_host, first
+        now, data = clock.monotonic(), site.read(site.witness)
+        looks = site.look_at_all()
+        missing = _unsettled(looks, data) or _engine_missing(site, looks, data)
+        if missing is not None:
+            first = None
+            return missing
+        engine_host = _host_of(looks, _engine_rows(looks, data)[0]).host
+        if first is None:
+            first = (now, data)
+        if now - first[0] < limit("settle_seconds"):
+            return "well, and to be seen so again"
+        silent = _silent(looks, first[1], data)
+        if silent is not None:
+            first = (now, data)
+        return silent
 
     wait_until(
         "cluster stable",
         check,
         timeout_seconds=limit("stable_seconds"),
-        every_seconds=0.0,
+        every_seconds=EVERY_SECONDS,
         progress=log().info,
     )
-    return engine_host[-1]
+    return engine_host
 
 
 @look
@@ -86,42 +97,56 @@ def _recorded_snapshot(site: Site, key: str, title: str) -> Snapshot:
     return snapshot
 
 
-def _unsettled(site: Site, before: bytes, after: bytes) -> str | None:
+def _parked(host: HostLook) -> bool:
+    """Whether the host's agent writes nothing by design: local maintenance parks it."""
+    return host.local_maintenance and host.agent == "active"
+
+
+def _unsettled(looks: Sequence[HostLook], data: bytes) -> str | None:
     """Return what the whiteboard has against the cluster being stable."""
-    if maintenance_flag(after):
+    if maintenance_flag(data):
         return "global maintenance is on"
-    rows = {row.host_id: row for row in block_rows(after)}
+    rows = {row.host_id: row for row in block_rows(data)}
     if bad := bad_ids(tuple(rows.values())):
         return f"block {', '.join(map(str, bad))} is bad"
-    live = live_ids(before, after)
-    for host in site.look_at_all():
-        if host.local_maintenance and host.agent == "active":
-            continue
+    for host in looks:
         row = rows.get(host.host_id)
-        if row is None or host.host_id not in live:
-            return f"{host.host} has written nothing new"
-        if row.state not in SETTLED:
-            return f"{host.host} is in {row.state or 'no state'}"
+        state = "no state" if row is None else row.state
+        if state not in SETTLED and not _parked(host):
+            return f"{host.host} is in {state}"
     return None
 
 
-def _engine_missing(site: Site, after: bytes, engine_host: list[str]) -> str | None:
+def _silent(looks: Sequence[HostLook], before: bytes, after: bytes) -> str | None:
+    """Return which hosts wrote nothing new between two reads."""
+    live = live_ids(before, after)
+    silent = [host.host for host in looks if host.host_id not in live and not _parked(host)]
+    return f"{', '.join(silent)} wrote nothing new" if silent else None
+
+
+def _engine_rows(looks: Sequence[HostLook], data: bytes) -> list[BlockRow]:
+    """Return the rows that have the engine VM up; blocks left by hosts long gone do not count."""
+    known = {host.host_id for host in looks}
+    return [row for row in block_rows(data) if row.vm == "up" and row.host_id in known]
+
+
+def _host_of(looks: Sequence[HostLook], row: BlockRow) -> HostLook:
+    return next(host for host in looks if host.host_id == row.host_id)
+
+
+def _engine_missing(site: Site, looks: Sequence[HostLook], data: bytes) -> str | None:
     """Return what is missing for one engine VM in good health, seen from elsewhere."""
-    looks = site.look_at_all()
-    up = [row for row in block_rows(after) if row.vm == "up"]
+    up = _engine_rows(looks, data)
     problem = _not_one_vm(looks, up)
     if problem is not None:
         return problem
-    here = next((each for each in looks if each.host_id == up[0].host_id), None)
-    if here is None:
-        return f"the engine VM is up on host id {up[0].host_id}, which is not in the inventory"
+    here = _host_of(looks, up[0])
     if up[0].health != "good":
         return f"{here.host} says that the engine's health is {up[0].health}"
     asked = next((host for host in site.hosts if host != here.host), here.host)
     ran = site.shell(asked).run(LIVELINESS, timeout_seconds=limit("look_seconds"))
     if ran.exit_code != 0:
         return f"{asked}: {(ran.stdout or ran.stderr).strip() or 'the engine does not answer'}"
-    engine_host.append(here.host)
     return None
 
 
@@ -132,6 +157,6 @@ def _not_one_vm(looks: Sequence[HostLook], up: Sequence[BlockRow]) -> str | None
     if len(up) != 1:
         said = ", ".join(row.hostname for row in up) or "no host"
         return f"{said} says that the engine VM is up, and it must be one"
-    if domains and domains[0] not in [e.host for e in looks if e.host_id == up[0].host_id]:
+    if domains and domains[0] != _host_of(looks, up[0]).host:
         return f"libvirt has the engine VM on {domains[0]}, the whiteboard on {up[0].hostname}"
     return None

@@ -28,7 +28,7 @@ from tasks.env import Shell
 # have written since. A single large read is split by the kernel, hence fullblock.
 READ_RANGE = """
 LC_ALL=C; export LC_ALL
-dd if="$1" bs="$2" count=1 iflag=direct,fullblock | gzip -c | base64
+dd if="$1" bs="$2" count=1 iflag=direct,fullblock | gzip -1c | base64
 """
 DIGEST = """
 LC_ALL=C; export LC_ALL

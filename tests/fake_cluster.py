@@ -56,7 +56,7 @@ for unit in "$@"; do
     is-active) cat "$state/$unit"; grep -qx active "$state/$unit" ;;
     start) echo active >"$state/$unit" ;;
     stop)
-      [ -f "$state/unstoppable" ] && exit 1
+      [ -f "$state/unstoppable" ] && exit 0
       if [ "$unit" = ovirt-ha-agent ] && grep -qx active "$state/$unit"; then
         dd if="$state/stopped" of="$state/whiteboard" bs=4096 seek="$(cat "$state/id")" \
           conv=notrunc 2>/dev/null
@@ -111,13 +111,17 @@ class FakeHost:
         try:
             done = subprocess.run(
                 [self.here(word) for word in argv],
-                input=stdin or b"", capture_output=True, timeout=timeout_seconds, check=False,
+                input=stdin or b"",
+                capture_output=True,
+                timeout=timeout_seconds,
+                check=False,
                 env={**os.environ, "PATH": path},
             )
         except FileNotFoundError:
             return Ran(self.name, tuple(argv), 127, "", "not found")
         out, err = (
-            text.decode(errors="replace").replace(f"{self.shared}/rhev", "/rhev")
+            text.decode(errors="replace")
+            .replace(f"{self.shared}/rhev", "/rhev")
             .replace(str(self.root), "")
             for text in (done.stdout, done.stderr)
         )
@@ -202,9 +206,16 @@ class FakeCluster:
             state = "GlobalMaintenance"
         state = host.state_override or state
         return Record(
-            host.host_id, host.timestamp, 3400, UP if engine else DOWN, host.name,
-            maintenance=False, stopped=False, conf_on_shared_storage=True,
-            local_conf_timestamp=0, extra=f"state={state}\nstopped=False\n",
+            host.host_id,
+            host.timestamp,
+            3400,
+            UP if engine else DOWN,
+            host.name,
+            maintenance=False,
+            stopped=False,
+            conf_on_shared_storage=True,
+            local_conf_timestamp=0,
+            extra=f"state={state}\nstopped=False\n",
         )
 
 
@@ -268,7 +279,10 @@ def _make_host(folder: Path, host_id: int) -> FakeHost:
     for below in ("bin", "state", "etc/ovirt-hosted-engine", "var/lib/ovirt-hosted-engine-ha"):
         (host.root / below).mkdir(parents=True)
     for name, script in (
-        ("hosted-engine", HOSTED_ENGINE), ("systemctl", SYSTEMCTL), ("virsh", VIRSH), ("df", DF)
+        ("hosted-engine", HOSTED_ENGINE),
+        ("systemctl", SYSTEMCTL),
+        ("virsh", VIRSH),
+        ("df", DF),
     ):
         (host.root / "bin" / name).write_text(HEAD + script)
         (host.root / "bin" / name).chmod(0o755)
@@ -282,8 +296,12 @@ def _make_host(folder: Path, host_id: int) -> FakeHost:
     )
     (host.root / "state/stopped").write_bytes(encode_record(stopped))
     for key, value in {
-        "id": str(host_id), "version": "2.5.2", "engine": "up", "calls": "",
-        "ovirt-ha-agent": "active", "ovirt-ha-broker": "active",
+        "id": str(host_id),
+        "version": "2.5.2",
+        "engine": "up",
+        "calls": "",
+        "ovirt-ha-agent": "active",
+        "ovirt-ha-broker": "active",
     }.items():
         host.set(key, value)
     return host
