@@ -6,6 +6,7 @@ has a number in its key: the rows of one key can be written only once.
 """
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class NotAnswered(Exception):
     """A run went on without an answer to its gate: forced state, or an empty form."""
 
 
+class NotInTime(Exception):
+    """Nobody answered a paused run before its gate expired."""
+
+
 class ResumeRefused(Exception):
     """Prefect did not resume a run; the message has its reason."""
 
@@ -48,19 +53,19 @@ class Answer:
 def ask(form: type[RunInput], key: str, remaining_seconds: float) -> Answer:
     """Suspend the run for an answer, or pause it when there is no deployment to run it again.
 
-    Raises: NotAnswered; Prefect's Pause (the run is suspended and this process leaves).
+    Raises: NotAnswered, NotInTime; Prefect's Pause (the run is suspended and this process leaves).
     """
     try:
         if deployment.id:
             given = suspend_flow_run(form, timeout=int(remaining_seconds) + GRACE_SECONDS, key=key)
         else:
-            timeout = max(1, int(remaining_seconds))
+            timeout = max(1, math.ceil(remaining_seconds))
             poll = min(PAUSE_POLL_SECONDS, timeout)
             given = pause_flow_run(form, timeout=timeout, poll_interval=poll, key=key)
     except pydantic.ValidationError as error:
         raise NotAnswered("the run was made to go on without an answer") from error
     except FlowPauseTimeout as error:
-        raise NotAnswered("nobody answered in time") from error
+        raise NotInTime("nobody answered in time") from error
     return Answer(given.model_dump(mode="json"), datetime.now(UTC))
 
 

@@ -29,7 +29,7 @@ from tasks.decisions import (
     refusal,
 )
 from tasks.env import world
-from tasks.gate_prefect import Answer, NotAnswered, ask, nudge, resume, stored_answer
+from tasks.gate_prefect import Answer, NotAnswered, NotInTime, ask, nudge, resume, stored_answer
 from tasks.journal import Entry, Kind, Phase
 from tasks.runs import CurrentRun, current_run, log
 
@@ -195,6 +195,8 @@ def _decided(this: _Gate) -> Decision:
         except NotAnswered as why:
             this.note(number, "refused", why=str(why))
             continue
+        except NotInTime:
+            break
         decision = _judged(this, number, answer)
         if decision is not None:
             return decision

@@ -13,6 +13,7 @@ os.environ.setdefault("PREFECT_HOME", tempfile.mkdtemp(prefix="prefect-home-"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 import pytest
+from prefect.testing.utilities import prefect_test_harness
 
 from tasks.env import LostContact, Ran, World, use_world
 from tasks.inventory import Inventory
@@ -107,3 +108,10 @@ def small_world(
     )
     with use_world(put):
         yield put
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Iterator[None]:
+    """A Prefect server of its own for the tests that need one; about ten seconds, once."""
+    with prefect_test_harness(server_startup_timeout=90):
+        yield

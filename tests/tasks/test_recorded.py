@@ -1,14 +1,12 @@
 """Recorded steps: once a run, answered from the journal afterwards, under unique names."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.env import LostContact, World, use_world
 from tasks.journal import Journal, Kind, Phase, Superseded
@@ -191,12 +189,6 @@ def lossy(cluster: str, lose: int) -> int:
     if calls.count("lossy") <= lose:
         raise LostContact("planted")
     return 1
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=90):
-        yield
 
 
 def task_states(run_id: str, count: int) -> list[tuple[str, str]]:
