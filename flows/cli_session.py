@@ -1,5 +1,6 @@
 """What a command works with, and following one run through its gates."""
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from flows.cli_output import (
     tell,
 )
 from flows.cli_runs import Runs, RunView
-from flows.server import Place, ServerRecord, read_record
+from flows.server import SILENT, Place, ServerRecord, read_record
 from runbooks.catalogue import catalogue
 from tasks.decisions import AnswerRefused, PendingGate
 from tasks.journal import Draft, Journal, Kind, Phase, UnknownRun
@@ -71,6 +72,8 @@ def open_session() -> Session:
     chosen = settings()
     place = Place(chosen.home.absolute())
     api = connect(place)
+    # Should a command import Prefect after all: without the caller's profiles, and silent.
+    os.environ.update({**SILENT, "PREFECT_HOME": str(place.prefect_home)})
     record = read_record(place)
     return Session(api, Runs(api, record.ui_url), Journal(chosen.journal()), record)
 

@@ -27,21 +27,31 @@ def find_deployment(api: Api, runbook: str) -> dict[str, Any]:
 
 
 def parse_parameters(schema: Schema, pairs: Sequence[str]) -> dict[str, Any]:
-    """Return the parameters of a run from `key=value` words.  Raises UsageRefused."""
+    """Return the parameters of a run from `key=value` words.
+
+    Raises UsageRefused, which tells of all problems at once.
+    """
     properties: Schema = schema.get("properties", {})
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator:
-            raise UsageRefused(f"--param {pair!r}: write it as name=value")
-        values[key] = text
-    for key in values:
-        if key not in properties:
-            raise UsageRefused(f"no parameter {key!r}; there are: {', '.join(properties)}")
-    missing = [key for key in schema.get("required", ()) if key not in values]
+            problems.append(f"--param {pair!r}: write it as name=value")
+        elif key not in properties:
+            problems.append(f"no parameter {key!r}; there are: {', '.join(properties)}")
+        else:
+            try:
+                values[key] = parse_value(schema, key, text)
+            except UsageRefused as refused:
+                problems.append(str(refused))
+                values[key] = None
+    missing = [option(key) for key in schema.get("required", ()) if key not in values]
     if missing:
-        raise UsageRefused(f"missing: {', '.join(option(key) for key in missing)}")
-    return {key: parse_value(schema, key, text) for key, text in values.items()}
+        problems.append(f"missing: {', '.join(missing)}")
+    if problems:
+        raise UsageRefused("\n  ".join(problems))
+    return values
 
 
 def option(key: str) -> str:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect.utilities.schema_tools.validation import ValidationError, validate
-
 from tasks.journal import AlreadyRecorded, Draft, Entry, Journal, JournalError, Kind, Phase
 
 APPROVE = "approve"
@@ -113,6 +111,12 @@ def refusal(
     schema: Mapping[str, Any], answer: Mapping[str, Any], *, target: str | None
 ) -> str | None:
     """Return why an answer does not fit a gate's form and target, or None if it does."""
+    # Here, as it imports all of Prefect: the commands that only look must not wait for that.
+    from prefect.utilities.schema_tools.validation import (  # noqa: PLC0415
+        ValidationError,
+        validate,
+    )
+
     try:
         validate(dict(answer), dict(schema), raise_on_error=True)
     except ValidationError as error:
