@@ -109,10 +109,17 @@ class Command:
     def ui_url(self) -> str:
         return str(json.loads((self.home / "server.json").read_text())["ui_url"])
 
+    def unfinished(self, runbook: str) -> str | None:
+        """The id of a run of it that has not ended, if there is one."""
+        runs = json.loads(self.read("status", "--json"))["runs"]
+        ended = {"COMPLETED", "FAILED", "CANCELLED"}
+        going = [run for run in runs if run["runbook"] == runbook]
+        return next((str(run["id"]) for run in going if run["state_type"] not in ended), None)
+
     def start(self, runbook: str) -> str:
         """Start a run and return its id."""
         words = ("run", runbook, "--cluster", "lab", "--detach", "--json")
-        return str(json.loads(self.read(*words))["id"])
+        return str(json.loads(self.read(*words))["run"]["id"])
 
     def follow(self, run_id: str) -> "subprocess.Popen[bytes]":
         """Follow the run on this terminal."""
