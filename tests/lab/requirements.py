@@ -42,7 +42,8 @@ def why_not() -> list[str]:
     packages = {name for tool, name in COMMANDS.items() if not shutil.which(tool)}
     packages |= {name for path, name in FILES.items() if not Path(path).exists()}
     if packages:
-        reasons.append(f"Debian packages are missing: apt-get install {' '.join(sorted(packages))}")
+        names = " ".join(sorted(packages))
+        reasons.append(f"Debian packages are missing ({names}); `make install` as root adds them")
     reasons += [f"{path} is missing" for path in DEVICES if not Path(path).exists()]
     if os.geteuid() == 0:
         reasons += _missing_abilities()
