@@ -70,13 +70,7 @@ def write_evidence(
     baseline: Snapshot,
 ) -> str:
     """Return what a person must see before the write, in Markdown."""
-    target = site.target
     host_ids = bad_ids(rows)
-    bad_only = Plan(Scope.BAD_ONLY, host_ids).commands(target.path, target.size_bytes)
-    everything = Plan(Scope.EVERYTHING, ()).commands(target.path, target.size_bytes)
-    shown = list(bad_only[:MOST_COMMANDS])
-    if len(bad_only) > MOST_COMMANDS:
-        shown.append(f"... and {len(bad_only) - MOST_COMMANDS} more, one a block")
     return "\n".join(
         [
             f"## Zero blocks of the whiteboard of {site.cluster}\n",
@@ -85,14 +79,7 @@ def write_evidence(
             f"({len(host_ids)} x 4096 bytes), or everything, as you choose",
             *_backup_lines(backup),
             _engine_line(baseline),
-            "\n### Commands, if you choose *bad blocks only*\n",
-            "```",
-            *shown,
-            "```",
-            "### Commands, if you choose *everything, as the Howto says*\n",
-            "```",
-            *everything,
-            "```",
+            *_commands(site, host_ids),
             "Block 0 (maintenance=1) is written again before any agent starts.\n",
             "### Way back\n",
             f"`runbook undo RUN` while all services are stopped, or by hand on {backup.host}:\n",
@@ -103,6 +90,23 @@ def write_evidence(
             f"To approve, type the name of the cluster: `{site.cluster}`",
         ]
     )
+
+
+def _commands(site: Site, host_ids: tuple[int, ...]) -> list[str]:
+    where = (site.target.path, site.target.size_bytes)
+    bad_only = Plan(Scope.BAD_ONLY, host_ids).commands(*where)
+    more = len(bad_only) - MOST_COMMANDS
+    return [
+        "\n### Commands, if you choose *bad blocks only*\n",
+        "```",
+        *bad_only[:MOST_COMMANDS],
+        *([f"... and {more} more, one a block"] if more > 0 else []),
+        "```",
+        "### Commands, if you choose *everything, as the Howto says*\n",
+        "```",
+        *Plan(Scope.EVERYTHING, ()).commands(*where),
+        "```",
+    ]
 
 
 def restore_evidence(site: Site, backup: Backup, proof: StoppedProof) -> str:

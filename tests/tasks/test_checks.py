@@ -10,20 +10,8 @@ from tasks.env import HostKeyRefused
 from tasks.metadata import Target, Volume
 from tasks.refusal import CheckRefused
 from tasks.runs import entered_run
-from tests.fake_cluster import (
-    DOMAIN,
-    GARBAGE,
-    IMAGE,
-    LINK,
-    SD,
-    SIZE_BYTES,
-    TARGET,
-    TOO_NEW,
-    VOLUME,
-    FakeCluster,
-    fake_cluster,
-    unreachable,
-)
+from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster, unreachable
+from tests.fake_host import DOMAIN, IMAGE, LINK, SD, SIZE_BYTES, TARGET, VOLUME
 
 NFS = Volume("nfs", SD, IMAGE, VOLUME)
 WHITEBOARD = Target(TARGET, "file", SIZE_BYTES, (LINK,))

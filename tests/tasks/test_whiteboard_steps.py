@@ -13,18 +13,8 @@ from tasks.recorded import Outcome
 from tasks.run_site import Site
 from tasks.runs import entered_run
 from tasks.waiting import TimedOut
-from tests.fake_cluster import (
-    GARBAGE,
-    IMAGE,
-    LINK,
-    SD,
-    SIZE_BYTES,
-    TARGET,
-    TOO_NEW,
-    VOLUME,
-    FakeCluster,
-    fake_cluster,
-)
+from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster
+from tests.fake_host import IMAGE, LINK, SD, SIZE_BYTES, TARGET, VOLUME
 
 NFS = Volume("nfs", SD, IMAGE, VOLUME)
 BAD_52 = zeroing.Plan(zeroing.Scope.BAD_ONLY, (52,))
