@@ -9,6 +9,7 @@ from tasks.journal import Kind, Phase, UnknownRun
 from tasks.limits import limit
 from tasks.metadata import Target
 from tasks.recorded import Outcome, change, check, look, wait
+from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.report import show
 from tasks.run_site import Site
@@ -129,13 +130,15 @@ def require_still_restorable(site: Site, backup: Backup) -> str:
 def restore_backup(site: Site, backup: Backup) -> Outcome:
     """Write the backup over the whole volume, exactly once."""
     target = site.target
-    if site.digest(site.witness, target.path) == backup.sha256:
+    step = "restore_backup"
+    done = site.digest(site.witness, target.path) == backup.sha256
+    if done and not begun(backup.host, step):
         return Outcome.ALREADY
     shape = shape_of(backup.size_bytes)
     run_once(
         site.shell(backup.host),
         sh(RESTORE, backup.path, target.path, str(shape.block_bytes), str(shape.count)),
-        step="restore_backup",
+        step=step,
         timeout_seconds=limit("write_seconds"),
     )
     return Outcome.CHANGED

@@ -7,6 +7,7 @@ So the flag is read from block 0 by another host, and the command is given until
 from tasks.env import world
 from tasks.limits import limit
 from tasks.recorded import Outcome, change, wait
+from tasks.reentry import begun
 from tasks.run_site import Site
 from tasks.runs import log
 from tasks.steps import run_once
@@ -63,7 +64,8 @@ def leave_global_maintenance(site: Site) -> Outcome:
 
 
 def _set_flag(site: Site, step: str, wanted: bool, limit_seconds: float) -> Outcome:
-    if maintenance_flag(site.read(site.witness)) is wanted:
+    first = f"{step}.1"
+    if not begun(site.actor, first) and maintenance_flag(site.read(site.witness)) is wanted:
         return Outcome.ALREADY
     reissue_seconds = limit("reissue_seconds")
     argv = (*COMMAND, "--mode=global" if wanted else "--mode=none")

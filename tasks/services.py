@@ -6,6 +6,7 @@ from tasks.env import world
 from tasks.hosts import AGENT, BROKER, sh
 from tasks.limits import limit
 from tasks.recorded import Outcome, change, check, wait
+from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import log
@@ -38,7 +39,7 @@ class StoppedProof:
 @change
 def stop_services(site: Site, host: str) -> Outcome:
     """Stop agent and broker of one host; the engine VM is not touched. Raises NotStopped."""
-    if site.look(host).stopped:
+    if not begun(host, "stop_services") and site.look(host).stopped:
         return Outcome.ALREADY
     # Any exit code: what counts is what the units are afterwards.
     run_once(
@@ -139,7 +140,7 @@ def _proof(site: Site) -> StoppedProof:
 
 def _start(site: Site, host: str, step: str) -> Outcome:
     before = site.look(host)
-    if before.agent == before.broker == "active":
+    if not begun(host, step) and before.agent == before.broker == "active":
         return Outcome.ALREADY
     run_once(site.shell(host), sh(START), step=step, timeout_seconds=limit("start_seconds"))
     return Outcome.CHANGED

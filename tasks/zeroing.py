@@ -11,6 +11,7 @@ from tasks.hosts import sh
 from tasks.limits import limit
 from tasks.metadata import Volume
 from tasks.recorded import Outcome, change, check, wait
+from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.services import still_running
@@ -98,7 +99,7 @@ def require_unchanged(site: Site, volume: Volume, backup: Backup) -> str:
 def write_zeros(site: Site, plan: Plan) -> Outcome:
     """Zero what was approved, exactly once. Its proof is prove_write."""
     target = site.target
-    if _is_zero(site, plan):
+    if not begun(site.actor, "write_zeros") and _is_zero(site, plan):
         return Outcome.ALREADY
     if plan.scope is Scope.EVERYTHING:
         shape = shape_of(target.size_bytes)
@@ -153,12 +154,13 @@ def write_maintenance_flag(site: Site) -> Outcome:
     Zeroing block 0 ends global maintenance: the agents would start the engine VM by themselves.
     Raises WriteWrong.
     """
-    if maintenance_flag(site.read(site.witness)):
+    step = "write_maintenance_flag"
+    if not begun(site.actor, step) and maintenance_flag(site.read(site.witness)):
         return Outcome.ALREADY
     run_once(
         site.shell(site.actor),
         sh(SET_FLAG, site.target.path),
-        step="write_maintenance_flag",
+        step=step,
         timeout_seconds=limit("look_seconds"),
     )
     if not maintenance_flag(site.read(site.witness)):

@@ -5,7 +5,7 @@ Paths below /rhev lead to a shared folder, other absolute paths to a folder of t
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class FakeHost:
     timestamp: int = 1000
     turns: int = 0
     state_override: str | None = None
+    before: Callable[[Sequence[str]], None] = lambda argv: None
 
     @property
     def host(self) -> str:
@@ -97,6 +98,7 @@ class FakeHost:
     ) -> Ran:
         if self.trouble is not None:
             raise self.trouble
+        self.before(argv)
         path = f"{self.root}/bin:/usr/sbin:/usr/bin:/bin"
         try:
             done = subprocess.run(

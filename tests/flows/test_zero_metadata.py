@@ -1,6 +1,6 @@
 """The runbook metadata-too-new and its undo, whole, on fake hosts over a real file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from flows.zero_metadata import zero_metadata
 from tasks.gates import GateRejected
 from tasks.journal import Kind, Phase
 from tasks.refusal import CheckRefused
+from tasks.runs import entered_run
 from tests.fake_cluster import (
     APPROVED,
     GARBAGE,
@@ -23,6 +24,10 @@ from tests.fake_cluster import (
     unreachable,
 )
 
+ID = "metadata-too-new"
+# The procedure itself, below the decorator that makes a run of it: the tests of kill -9 open the
+# same run twice.
+BODY = zero_metadata.fn.__wrapped__  # type: ignore[attr-defined]
 ZERO = bytes(4096)
 EVERYTHING = {**APPROVED, "scope": "everything, as the Howto says"}
 
@@ -136,6 +141,46 @@ def test_a_write_at_the_gate_stops_the_run(cluster: FakeCluster) -> None:
     with pytest.raises(CheckRefused, match="approved was checksum"):
         zero_metadata.fn("lab")
     assert cluster.block(52) == TOO_NEW
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of the run's own handles it."""
+
+
+@pytest.mark.parametrize(
+    ("task", "nth"),
+    [
+        ("enter_global_maintenance", 2),
+        ("stop_services", 5),
+        ("write_zeros", 0),
+        ("write_zeros", 2),
+        ("prove_write", 1),
+        ("start_canary", 3),
+        ("read_final_status", 1),
+    ],
+)
+def test_a_killed_run_continues_and_writes_once(cluster: FakeCluster, task: str, nth: int) -> None:
+    journal = cluster.world.journal
+    since: list[Sequence[str]] = []
+
+    def kill(argv: Sequence[str]) -> None:
+        begun = [e for e in journal.entries("r1") if e.step.split("@")[0] == task]
+        since.extend([argv] if begun else [])
+        if begun and len(since) == nth + 1:
+            raise Killed
+
+    for host in cluster.hosts.values():
+        host.before = kill
+    cluster.answers = [APPROVED]
+    with pytest.raises(Killed), entered_run(ID, parameters={"cluster": "lab"}, run_id="r1"):
+        BODY("lab")
+    with entered_run(ID, parameters={"cluster": "lab"}, run_id="r1"):
+        BODY("lab")
+    assert [gate for gate, _ in cluster.asked] == ["approve_write"]
+    assert cluster.block(52) == ZERO
+    assert services(cluster) == {"active"}
+    writes = [e for e in journal.entries("r1") if e.step == "write_zeros@h2"]
+    assert [e.payload["exit_code"] for e in writes if e.phase is Phase.OUTCOME] == [0]
 
 
 def test_the_undo_restores_every_byte(cluster: FakeCluster) -> None:
