@@ -17,7 +17,7 @@ from tests.lab.domain import ENGINE, METADATA
 from tests.lab.guest import HEALTH_PATH, HEALTH_TEXT, engine_disk
 from tests.lab.heartbeats import Heartbeat, Span, overlaps, read_heartbeats
 from tests.lab.host import LabHost, Machine
-from tests.lab.image import image_root, locked
+from tests.lab.image import image_root, locked, remove_unused_images
 from tests.lab.network import ENGINE_ADDRESS, Network
 from tests.lab.parts import Parts
 from tests.lab.requirements import why_not
@@ -116,7 +116,7 @@ class Lab:
         missing = why_not()
         if missing:
             raise LabError("this machine cannot run the lab:\n  " + "\n  ".join(missing))
-        with locked(self.folder.with_suffix(".lock")):
+        with locked(state.cache_dir() / "labs.lock"):
             if self.is_up():
                 self._require_same_choices()
             else:
@@ -124,6 +124,7 @@ class Lab:
                 image = str(image_root(state.cache_dir(), self.say))
                 fresh = replace(self._wanted, instance=state.new_instance(), image=image)
                 state.save(self.folder, fresh)
+                remove_unused_images(state.cache_dir(), state.images_in_use())
                 self.parts.make(f"Lab {self.name}")
             off = [host.name for host in self.hosts if not self.machine(host.name).has_power()]
             with ThreadPoolExecutor(len(self.hosts)) as pool:
@@ -131,7 +132,7 @@ class Lab:
 
     def down(self) -> None:
         """End everything of the lab at once and forget it; images and keys stay cached."""
-        with locked(self.folder.with_suffix(".lock")):
+        with locked(state.cache_dir() / "labs.lock"):
             self.parts.clean()
 
     def _require_same_choices(self) -> None:
@@ -238,9 +239,7 @@ class Lab:
             whiteboard.flush()
             os.fsync(whiteboard.fileno())
 
-    def wait_until(
-        self, holds: Callable[[], bool], timeout_seconds: float, what: str = "condition"
-    ) -> float:
+    def wait_until(self, holds: Callable[[], bool], timeout_seconds: float, what: str) -> float:
         """Wait until `holds`; returns how many seconds it took. Raises LabError when too long."""
         began = time.monotonic()
         while not holds():

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -44,8 +45,18 @@ rm ./*.deb
 
 def recipe_hash() -> str:
     """The name of the image that this source tree asks for."""
-    parts = [HERE / name for name in ("image.py", "host_files.py", "rlimit_shim.c")]
-    return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()[:16]
+    data = (SUITE, PACKAGES, FETCH_KERNEL, MASKED_UNITS, sorted(FILES.items()), LINKS)
+    steps = [inspect.getsource(step) for step in (_bootstrap, _configure)]
+    shim = (HERE / "rlimit_shim.c").read_text()
+    return hashlib.sha256(repr((data, steps, shim)).encode()).hexdigest()[:16]
+
+
+def remove_unused_images(cache: Path, used: set[Path]) -> None:
+    """Drop images of other recipes, half a gigabyte each, but for those a lab stands on."""
+    with locked(cache / "images.lock"):
+        for image in (cache / "images").iterdir():
+            if image.name != recipe_hash() and image / "root" not in used:
+                shutil.rmtree(image)
 
 
 def image_root(cache: Path, say: Callable[[str], None]) -> Path:

@@ -52,3 +52,9 @@ def save(folder: Path, state: State) -> None:
     draft = folder / f"{STATE_FILE}.part"
     draft.write_text(json.dumps(asdict(state), indent=1) + "\n")
     draft.replace(folder / STATE_FILE)
+
+
+def images_in_use() -> set[Path]:
+    """The images that remembered labs stand on."""
+    found = [load(file.parent) for file in cache_dir().glob(f"labs/*/{STATE_FILE}")]
+    return {Path(known.image) for known in found if known}

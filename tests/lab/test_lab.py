@@ -97,7 +97,7 @@ def test_the_engine_stand_in_says_where_it_runs(by_hand: ByHand) -> None:
     serial = by_hand.lab.ssh("engine", "cat", "/sys/class/dmi/id/product_serial")
     assert serial.stdout == "h1.lab\n"
     by_hand.lab.wait_until(
-        lambda: any(beat.host == "h1.lab" for beat in read_heartbeats(by_hand.disk)), 10
+        lambda: any(beat.host == "h1.lab" for beat in read_heartbeats(by_hand.disk)), 10, "a beat"
     )
 
 
