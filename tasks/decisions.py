@@ -52,7 +52,7 @@ class PendingGate:
 def pending_gates(journal: Journal, run_id: str | None = None) -> list[PendingGate]:
     """Return the gates that wait for a decision, of one run or of all, oldest first."""
     waiting: dict[tuple[str, str], Entry] = {}
-    for entry in journal.entries(run_id):
+    for entry in journal.entries(run_id, kinds=(Kind.RUN, Kind.GATE)):
         if entry.kind is Kind.RUN and entry.phase is Phase.ENDED:
             waiting = {key: value for key, value in waiting.items() if key[0] != entry.run_id}
         if entry.kind is Kind.GATE and entry.phase is Phase.INTENT:

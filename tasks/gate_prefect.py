@@ -17,7 +17,7 @@ from uuid import UUID
 import pydantic
 from prefect import pause_flow_run, suspend_flow_run
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.exceptions import FlowPauseTimeout, ObjectNotFound, PrefectHTTPStatusError
 from prefect.input import RunInput
 from prefect.runtime import deployment
@@ -100,19 +100,23 @@ def resume(run_id: str, answer: Mapping[str, Any]) -> None:
         time.sleep(0.5)
 
 
-def nudge(run_id: str) -> None:
-    """Make a suspended run start again, to read its decision from the journal."""
+def nudge(run_id: str) -> bool:
+    """Make a suspended run start again, to look at its gate anew; tell whether it was."""
     try:
         flow_run_id = UUID(run_id)
     except ValueError:
-        return
+        return False  # not a run of Prefect's
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(flow_run_id).state
         except ObjectNotFound:
-            return
-        if state is not None and state.is_paused() and state.state_details.pause_reschedule:
-            client.set_flow_run_state(flow_run_id, Scheduled(name="Resuming"))
+            return False
+        if state is None or not state.is_paused() or not state.state_details.pause_reschedule:
+            return False
+        woken: OrchestrationResult[Any] = client.set_flow_run_state(
+            flow_run_id, Scheduled(name="Resuming")
+        )
+        return woken.status is SetStateStatus.ACCEPT
 
 
 def _resumed(flow_run_id: UUID, answer: Mapping[str, Any]) -> str | None:

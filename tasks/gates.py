@@ -143,16 +143,14 @@ def gate(
 
 
 def expire_gates() -> list[PendingGate]:
-    """Record the expiry of overdue gates and wake their runs; wake decided runs that still wait.
+    """Wake the runs that wait at overdue gates, so that they end; return the gates.
 
-    To be called every now and then by whoever serves the runs.
+    To be called every now and then by whoever serves the runs. The run itself records the
+    expiry, as only it looks first for an answer that came in time.
     """
-    journal = world().journal
-    late = [g for g in pending_gates(journal) if world().clock.now() >= g.expires_at]
-    for pending in late:
-        _expire(pending.run_id, pending.gate, pending.expires_at)
-        nudge(pending.run_id)
-    return late
+    now = world().clock.now()
+    late = [pending for pending in pending_gates(world().journal) if now >= pending.expires_at]
+    return [pending for pending in late if nudge(pending.run_id)]
 
 
 def _passed(decision: Decision) -> Decision:
@@ -200,7 +198,7 @@ def _decided(this: _Gate) -> Decision:
         decision = _judged(this, number, answer)
         if decision is not None:
             return decision
-    return _expire(this.run.run_id, this.name, this.expires_at, attempt=this.run.attempt)
+    return _expire(this)
 
 
 def _answer(this: _Gate, number: int, remaining_seconds: float) -> Answer:
@@ -215,7 +213,7 @@ def _answer(this: _Gate, number: int, remaining_seconds: float) -> Answer:
 
 def _judged(this: _Gate, number: int, answer: Answer) -> Decision | None:
     if answer.at >= this.expires_at:
-        return _expire(this.run.run_id, this.name, this.expires_at, attempt=this.run.attempt)
+        return _expire(this)
     why = refusal(this.form.model_json_schema(), answer.fields, target=this.target)
     if why is not None:
         log().warning("gate %s: the answer does not count, asking again: %s", this.name, why)
@@ -235,14 +233,17 @@ def _judged(this: _Gate, number: int, answer: Answer) -> Decision | None:
 def _asks(this: _Gate) -> tuple[set[int], set[int]]:
     notes = [
         entry.payload
-        for entry in world().journal.entries(this.run.run_id)
-        if entry.kind is Kind.GATE and entry.step == this.name and entry.phase is Phase.NOTE
+        for entry in world().journal.entries(this.run.run_id, kinds=(Kind.GATE,))
+        if entry.step == this.name and entry.phase is Phase.NOTE
     ]
     asked = {note["ask"] for note in notes if note["what"] == "asked"}
     return asked, {note["ask"] for note in notes if note["what"] == "refused"}
 
 
-def _expire(run_id: str, name: str, expires_at: datetime, *, attempt: int = 0) -> Decision:
-    reason = f"no decision by {expires_at:%F %T} UTC"
+def _expire(this: _Gate) -> Decision:
+    reason = f"no decision by {this.expires_at:%F %T} UTC"
     answer = {"decision": EXPIRED, "approver": "", "reason": reason}
-    return record(world().journal, run_id, name, answer=answer, via="clock", attempt=attempt)
+    run = this.run
+    return record(
+        world().journal, run.run_id, this.name, answer=answer, via="clock", attempt=run.attempt
+    )

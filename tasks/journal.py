@@ -7,7 +7,7 @@ refused (`Superseded`), so that a process that was taken for dead cannot go on b
 successor.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,11 +149,15 @@ class Journal:
             row = session.scalars(wanted).first()
             return None if row is None else entry_of(row)
 
-    def entries(self, run_id: str | None = None, after_seq: int = 0) -> list[Entry]:
-        """Return the entries after a seq, of one run or of all, in order."""
+    def entries(
+        self, run_id: str | None = None, after_seq: int = 0, kinds: Collection[Kind] = ()
+    ) -> list[Entry]:
+        """Return the entries after a seq, of one run or of all, of some kinds or all, in order."""
         wanted = select(EntryRow).where(EntryRow.seq > after_seq).order_by(EntryRow.seq)
         if run_id is not None:
             wanted = wanted.where(EntryRow.run_id == run_id)
+        if kinds:
+            wanted = wanted.where(EntryRow.kind.in_([kind.value for kind in kinds]))
         with self.reading() as session:
             return [entry_of(row) for row in session.scalars(wanted)]
 

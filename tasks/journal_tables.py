@@ -77,6 +77,7 @@ def _once_a_run(phase: str) -> Index:
     )
 
 
+BY_KIND = Index("journal_by_kind", EntryRow.kind, EntryRow.cluster, EntryRow.seq)
 ONE_OUTCOME = _once_a_run("outcome")
 ONE_DECISION = _once_a_run("decision")
 

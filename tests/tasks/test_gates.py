@@ -307,7 +307,7 @@ class TestServed:
             decide(served.journal, served.run_id, "destroy", **DESTROY_BY_COMMAND)
         with use_world(gated_sample.world_of(served.home, 1)):
             assert [late.gate for late in expire_gates()] == ["destroy"]
-            assert expire_gates() == []
+            assert expire_gates() == []  # the run is on its way
         assert served.state == "Resuming"
         assert "gate `destroy` expired: no decision by" in served.attempt()
         assert served.state == "Failed"
