@@ -17,7 +17,7 @@ from rich.prompt import Prompt
 from flows.api import Api, ApiRefused
 from flows.cli_output import UsageRefused, err, print_markdown, tell
 from flows.cli_runs import RunView
-from flows.cli_start import Schema, resolved
+from flows.cli_start import Schema, parse_value, resolved
 from tasks.decisions import APPROVE, REJECT, Decision, PendingGate, decide, pending_gates
 from tasks.journal import Journal
 
@@ -65,7 +65,7 @@ def answer_from(
 ) -> Answer:
     """Return the answer that options give.  Raises UsageRefused for a field that is not there."""
     extra = further_fields(pending.form_schema)
-    fields: dict[str, Any] = {}
+    fields = fillers(pending.form_schema) if decision == REJECT else {}
     for pair in pairs:
         name, separator, text = pair.partition("=")
         if not separator or name not in extra:
@@ -73,14 +73,22 @@ def answer_from(
                 f"--set {pair!r}: gate {pending.gate} takes "
                 + (", ".join(f"{key}=..." for key in extra) or "no further field")
             )
-        fields[name] = text
-    if decision == REJECT:  # whoever says no need not type the target
-        fields.setdefault("target", "-") if "target" in extra else None
+        fields[name] = parse_value(pending.form_schema, name, text)
     missing = [name for name in required(pending.form_schema) if name not in fields]
     if missing:
         words = " ".join(f"--set {name}=..." for name in missing)
         raise UsageRefused(f"gate {pending.gate} also wants: {words}")
     return Answer(decision, approver, reason, fields)
+
+
+def fillers(schema: Schema) -> dict[str, Any]:
+    """Return a value for each required further field: whoever says no need not fill them in."""
+    empty: dict[str, Any] = {"integer": 0, "number": 0, "boolean": False}
+    extra = further_fields(schema)
+    return {
+        name: next(iter(extra[name].get("enum", ())), empty.get(extra[name].get("type", ""), "-"))
+        for name in required(schema)
+    }
 
 
 def further_fields(schema: Schema) -> dict[str, Schema]:
@@ -100,12 +108,12 @@ def ask(pending: PendingGate, approver: str | None) -> Answer:
     decision = Prompt.ask("Decision", choices=[APPROVE, REJECT], console=err)
     name = approver or ask_text("Approver", login(), 2)
     reason = ask_text("Reason", None, 3)
-    fields: dict[str, Any] = {}
-    for key, schema in further_fields(pending.form_schema).items():
-        if decision == REJECT:
-            fields[key] = schema.get("default", "-")
-        else:
-            fields[key] = ask_field(key, schema)
+    if decision == REJECT:
+        return Answer(decision, name, reason, fillers(pending.form_schema))
+    fields = {
+        key: ask_field(pending.form_schema, key, schema)
+        for key, schema in further_fields(pending.form_schema).items()
+    }
     return Answer(decision, name, reason, fields)
 
 
@@ -118,12 +126,17 @@ def ask_text(label: str, default: str | None, characters_min: int) -> str:
         tell(f"at least {characters_min} characters, please")
 
 
-def ask_field(key: str, schema: Schema) -> str:
+def ask_field(form: Schema, key: str, schema: Schema) -> Any:
     if description := schema.get("description"):
         err.print(f"[dim]{escape(str(description))}[/dim]")
     choices = [str(each) for each in schema.get("enum", ())] or None
     default = schema.get("default", ...)
-    return str(Prompt.ask(key, choices=choices, default=default, console=err))
+    while True:
+        text = str(Prompt.ask(key, choices=choices, default=default, console=err))
+        try:
+            return parse_value(form, key, text)
+        except UsageRefused as refused:
+            tell(str(refused))
 
 
 def answer_gate(api: Api, journal: Journal, pending: PendingGate, answer: Answer) -> Decision:

@@ -226,3 +226,11 @@ def take_lock(place: Place) -> int:
     os.truncate(handle, 0)
     os.write(handle, f"{os.getpid()}\n".encode())
     return handle
+
+
+def lock_is_ours(place: Place, lock: int) -> bool:
+    """Tell whether an open lock is still the home's: a home can be removed under its server."""
+    try:
+        return place.lock.stat().st_ino == os.fstat(lock).st_ino
+    except FileNotFoundError:
+        return False

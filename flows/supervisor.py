@@ -11,7 +11,7 @@ from types import FrameType
 
 from flows.api import Api, ApiRefused
 from flows.automations import ensure_automations
-from flows.children import Child, WallTime, bound_log, tail
+from flows.children import Child, WallTime, bound_log, end_leftovers, tail
 from flows.server import (
     HOST,
     TAG,
@@ -21,6 +21,7 @@ from flows.server import (
     choose_port,
     credentials,
     environment,
+    lock_is_ours,
     server_environment,
     take_lock,
     write_record,
@@ -51,6 +52,9 @@ class Supervisor:
         self.place = place
         self.say = say
         self.lock = take_lock(place)
+        place.record.unlink(missing_ok=True)  # of one that was killed
+        for name in ("runner", "server"):
+            end_leftovers(f"{name}:{place.home}")
         self.port = choose_port(port)
         self.api = Api(self.port, credentials(place), patience_seconds=5.0)
         self.server = self._child("server", server_argv(self.port), server_environment)
@@ -157,6 +161,8 @@ class Supervisor:
             self.say(f"server: no answer for {HUNG_SECONDS:.0f} s; restarting it")
             self.server.kill()
             return
+        if not lock_is_ours(self.place, self.lock):
+            raise ServeFailed(f"{self.place.home} was removed while it was served: stopping")
         for line in continue_crashed(self.api, TAG):
             self.say(line)
         bound_log(self.server.log)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from flows.api import Api, connect
 from flows.children import marked
-from flows.server import NoServer, Place, ServerRecord, read_record
+from flows.server import NoServer, Place, ServerRecord, read_record, serving_pid
 from tasks.journal import Journal, Kind, Phase
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +69,7 @@ class Served:
 
     def ready(self) -> bool:
         try:
-            return self.record().ready
+            return serving_pid(self.place) is not None and self.record().ready
         except NoServer:
             return False
 
@@ -144,10 +145,9 @@ def make_home(home: Path) -> Served:
     return Served(home, environment={**kept, "RUNBOOKS_HOME": str(home), "PYTHONPATH": paths})
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@contextmanager
+def serving(home: Served) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the sample flow under the id of a runbook."""
-    home = make_home(tmp_path_factory.mktemp("served") / "home")
     log = home.home / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -161,7 +161,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     try:
         wait_for(lambda: home.ready() or process.poll() is not None, 180.0)
         assert process.poll() is None, log.read_text()
-        yield home
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Return a home that is served for the whole session."""
+    home = make_home(tmp_path_factory.mktemp("served") / "home")
+    with serving(home):
+        yield home

@@ -1,7 +1,11 @@
 """The `runbook` command against a real server: exit codes, JSON, gates, cancel."""
 
+import os
+import pty
+import select
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -218,3 +222,58 @@ def test_status_of_a_run_has_its_journal(served: Served) -> None:
     assert {entry["step"] for entry in shown["journal"]} >= {"first", "middle", "approve_last"}
     assert shown["run"]["started_by"] == "ann"
     served.runbook("cancel", run_id)
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_gate_is_asked_there(served: Served) -> None:
+    folder = served.folder()
+    words = ("run", RUNBOOK, "--cluster=lab", f"--param=folder={folder}")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        served.command(*words, "--param=expires_seconds=600", "--approver=ann"),
+        env={**served.environment, "TERM": "xterm", "COLUMNS": "100"},
+        cwd=served.home,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = Terminal(master)
+    try:
+        shown.answer("Decision", "perhaps")
+        shown.answer("Decision", "approve")
+        shown.answer("Reason", "ticket 7")
+        shown.answer("target", "lub")
+        shown.answer("Decision", "approve")  # the target did not fit: once more
+        shown.answer("Reason", "ticket 7")
+        shown.answer("target", "lab")
+        shown.until("Completed")
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        os.close(master)
+    assert "The last step" in shown.text
+    assert executions(folder) == ["first", "middle", "last"]
+
+
+class Terminal:
+    """The other end of a pseudo terminal."""
+
+    def __init__(self, master: int) -> None:
+        self.master = master
+        self.text = ""
+        self.read = 0
+
+    def until(self, word: str) -> None:
+        deadline = time.monotonic() + 60
+        while word not in self.text[self.read :]:
+            assert time.monotonic() < deadline, self.text
+            if select.select([self.master], [], [], 0.5)[0]:
+                self.text += os.read(self.master, 65536).decode(errors="replace")
+        self.read = self.text.index(word, self.read) + len(word)
+
+    def answer(self, prompt: str, text: str) -> None:
+        self.until(f"{prompt}")
+        self.until(": ")
+        os.write(self.master, f"{text}\n".encode())

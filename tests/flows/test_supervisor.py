@@ -3,10 +3,11 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import Served, executions, wait_for
+from tests.flows.conftest import Served, executions, make_home, serving, wait_for
 
 # The middle step was cut off, so it is entered again; what it does remotely is exactly-once.
 ONCE_AND_CUT_OFF = ["first", "middle", "middle", "last"]
@@ -68,3 +69,55 @@ def test_nothing_of_an_old_runner_is_left_beside_the_new_one(served: Served) -> 
     wait_for(lambda: executions(folder).count("middle") == 2)
     assert engine not in served.engines(run_id)
     served.runbook("cancel", run_id)
+
+
+def in_the_middle(served: Served, seconds: int) -> tuple[str, Path]:
+    folder = served.folder()
+    run_id = served.start(folder, seconds=seconds)
+    wait_for(lambda: "middle" in executions(folder))
+    return run_id, folder
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.slow
+def test_a_run_continues_after_the_supervisor_itself_was_killed_or_stopped(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    with serving(home) as supervisor:
+        killed, killed_folder = in_the_middle(home, seconds=5)
+        record = home.record()
+        processes = [record.server_pid, record.runner_pid, *home.engines(killed)]
+        supervisor.kill()
+        supervisor.wait()
+        for pid in processes:
+            assert pid
+            wait_for(lambda pid=pid: gone(pid))
+    with serving(home):
+        wait_for(lambda: home.state(killed) == "Completed")
+        assert executions(killed_folder) == ONCE_AND_CUT_OFF
+        stopped, stopped_folder = in_the_middle(home, seconds=5)
+    with serving(home):
+        wait_for(lambda: home.state(stopped) == "Completed")
+        assert executions(stopped_folder) == ONCE_AND_CUT_OFF
+
+
+@pytest.mark.slow
+def test_a_lost_heartbeat_is_enough_to_be_continued(served: Served) -> None:
+    run_id, folder = in_the_middle(served, seconds=2)
+    record = served.record()
+    doomed = [record.runner_pid, *served.engines(run_id)]
+    os.kill(record.supervisor_pid, signal.SIGSTOP)  # nobody but the automation can notice
+    try:
+        for pid in doomed:
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: served.state(run_id) == "Crashed", UNATTENDED_SECONDS)
+    finally:
+        os.kill(record.supervisor_pid, signal.SIGCONT)
+    wait_for(lambda: served.state(run_id) == "Completed")
+    assert executions(folder) == ONCE_AND_CUT_OFF
