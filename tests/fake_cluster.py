@@ -14,7 +14,7 @@ from ha.core.record import BLOCK_BYTES, Record, encode_global, encode_record
 from tasks.env import HostUnreachable, World, use_world
 from tasks.inventory import Inventory
 from tasks.journal import Journal
-from tests.fake_host import DOWN, TARGET, UP, FakeHost, make_domain, make_host
+from tests.fake_host import DOWN, SIZE_BYTES, TARGET, UP, FakeHost, make_domain, make_host
 
 LOOP_SECONDS = 10
 TOO_NEW = b"2|2|1|52|0|x|h".ljust(BLOCK_BYTES, b"\0")
@@ -118,11 +118,14 @@ REJECTED = {"decision": "reject", "approver": "bob", "reason": "not tonight", "t
 
 @contextmanager
 def fake_cluster(
-    tmp_path: Path, ids: Sequence[int] = (1, 2, 3), bad: Mapping[int, bytes] | None = None
+    tmp_path: Path,
+    ids: Sequence[int] = (1, 2, 3),
+    bad: Mapping[int, bytes] | None = None,
+    size_bytes: int = SIZE_BYTES,
 ) -> Iterator[FakeCluster]:
     """Put a cluster in force: all services run, the engine VM on the first host."""
     shared = tmp_path / "shared"
-    make_domain(shared)
+    make_domain(shared, size_bytes)
     hosts = {f"h{n}": make_host(tmp_path, n) for n in ids}
     tables = "\n".join(
         f'[[clusters.lab.hosts]]\nname = "{h.name}"\naddress = "192.0.2.{h.host_id}"\n'

@@ -13,7 +13,9 @@ from ha.core.record import Record, encode_record
 from tasks.env import Ran, ShellError
 
 SD, IMAGE, VOLUME = "5d0b1a2c-sd", "6e1c2b3d-image", "7f2d3c4e-volume"
-SIZE_BYTES = 10 * 1024 * 1024
+# Small, as every read takes all of it; LARGE goes beyond the last host id, as the real one does.
+SIZE_BYTES = 1024 * 1024
+LARGE_BYTES = 10 * 1024 * 1024
 DOMAIN = f"/rhev/data-center/mnt/srv:_export_he/{SD}"
 TARGET = f"{DOMAIN}/images/{IMAGE}/{VOLUME}"
 LINK = f"{DOMAIN}/ha_agent/hosted-engine.metadata"
@@ -120,13 +122,13 @@ class FakeHost:
         return Ran(self.name, tuple(argv), done.returncode, out, err)
 
 
-def make_domain(shared: Path) -> None:
+def make_domain(shared: Path, size_bytes: int) -> None:
     domain = shared / DOMAIN.lstrip("/")
     image = domain / "images" / IMAGE
     image.mkdir(parents=True)
     with (image / VOLUME).open("wb") as out:
-        out.truncate(SIZE_BYTES)
-        out.seek(SIZE_BYTES - 8)
+        out.truncate(size_bytes)
+        out.seek(size_bytes - 8)
         out.write(b"tail end")
     prepared = shared / "run/vdsm/storage" / SD / IMAGE
     prepared.mkdir(parents=True)

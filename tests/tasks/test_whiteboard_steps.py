@@ -9,12 +9,12 @@ import pytest
 from tasks import backup, maintenance, services, zeroing
 from tasks.checks import require_acting_host
 from tasks.metadata import Target, Volume
-from tasks.recorded import Outcome
+from tasks.recorded import Outcome, Recorded
 from tasks.run_site import Site
 from tasks.runs import entered_run
 from tasks.waiting import TimedOut
 from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster
-from tests.fake_host import IMAGE, LINK, SD, SIZE_BYTES, TARGET, VOLUME
+from tests.fake_host import IMAGE, LARGE_BYTES, LINK, SD, SIZE_BYTES, TARGET, VOLUME
 
 NFS = Volume("nfs", SD, IMAGE, VOLUME)
 BAD_52 = zeroing.Plan(zeroing.Scope.BAD_ONLY, (52,))
@@ -32,18 +32,33 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-@pytest.fixture
-def site(cluster: FakeCluster) -> Site:
-    whiteboard = Target(TARGET, "file", SIZE_BYTES, (LINK,))
+def site_of(size_bytes: int) -> Site:
+    whiteboard = Target(TARGET, "file", size_bytes, (LINK,))
     return require_acting_host.function("lab", whiteboard, None)
 
 
-@pytest.fixture
-def quiet(cluster: FakeCluster, site: Site) -> Site:
-    """Everything stopped."""
+def stopped(cluster: FakeCluster, size_bytes: int) -> Site:
+    site = site_of(size_bytes)
     for host in cluster.hosts.values():
         host.run(("systemctl", "stop", "ovirt-ha-agent", "ovirt-ha-broker"))
     return site
+
+
+@pytest.fixture
+def site(cluster: FakeCluster) -> Site:
+    return site_of(SIZE_BYTES)
+
+
+@pytest.fixture
+def quiet(cluster: FakeCluster) -> Site:
+    """Everything stopped."""
+    return stopped(cluster, SIZE_BYTES)
+
+
+def in_a_new_run(task: Recorded[..., Outcome], *arguments: object) -> Outcome:
+    """Call a change in a run that has not begun it: it is to look first."""
+    with entered_run("metadata-too-new", parameters={"cluster": "lab"}, mutates=False):
+        return task.function(*arguments)
 
 
 def sent(cluster: FakeCluster, start: str) -> list[str]:
@@ -54,7 +69,7 @@ def test_global_maintenance_is_entered_once(cluster: FakeCluster, site: Site) ->
     assert maintenance.enter_global_maintenance.function(site) is Outcome.CHANGED
     assert cluster.block(0).startswith(b"maintenance=1")
     before = sent(cluster, "hosted-engine --set")
-    assert maintenance.enter_global_maintenance.function(site) is Outcome.ALREADY
+    assert in_a_new_run(maintenance.enter_global_maintenance, site) is Outcome.ALREADY
     assert sent(cluster, "hosted-engine --set") == before
 
 
@@ -82,13 +97,13 @@ def test_hands_off_only_when_every_live_host_says_so(cluster: FakeCluster, site:
 def test_leaving_maintenance_twice_sends_it_once(cluster: FakeCluster, site: Site) -> None:
     maintenance.enter_global_maintenance.function(site)
     assert maintenance.leave_global_maintenance.function(site) is Outcome.CHANGED
-    assert maintenance.leave_global_maintenance.function(site) is Outcome.ALREADY
+    assert in_a_new_run(maintenance.leave_global_maintenance, site) is Outcome.ALREADY
     assert len(sent(cluster, "hosted-engine --set-maintenance --mode=none")) == 1
 
 
 def test_services_stop_once(cluster: FakeCluster, site: Site) -> None:
     assert services.stop_services.function(site, "h3") is Outcome.CHANGED
-    assert services.stop_services.function(site, "h3") is Outcome.ALREADY
+    assert in_a_new_run(services.stop_services, site, "h3") is Outcome.ALREADY
     assert len(sent(cluster, "systemctl stop")) == 1
 
 
@@ -99,13 +114,15 @@ def test_a_service_that_does_not_stop_is_no_success(cluster: FakeCluster, site: 
 
 
 @pytest.mark.parametrize("start", [services.start_canary, services.start_host])
-def test_services_start_once(cluster: FakeCluster, quiet: Site, start) -> None:  # type: ignore[no-untyped-def]
+def test_services_start_once(
+    cluster: FakeCluster, quiet: Site, start: Recorded[..., Outcome]
+) -> None:
     assert start.function(quiet, "h2") is Outcome.CHANGED
     assert cluster.hosts["h2"].calls("systemctl start") == [
         "systemctl start ovirt-ha-broker",
         "systemctl start ovirt-ha-agent",
     ]
-    assert start.function(quiet, "h2") is Outcome.ALREADY
+    assert in_a_new_run(start, quiet, "h2") is Outcome.ALREADY
     assert len(sent(cluster, "systemctl start")) == 2
 
 
@@ -143,7 +160,7 @@ def test_zeros_only_where_planned_and_only_once(cluster: FakeCluster, quiet: Sit
     assert after == before[: 52 * 4096] + ZERO + before[53 * 4096 :]
     zeroing.prove_write.function(quiet, BAD_52, made)
     was = cluster.file.stat().st_mtime_ns
-    assert zeroing.write_zeros.function(quiet, BAD_52) is Outcome.ALREADY
+    assert in_a_new_run(zeroing.write_zeros, quiet, BAD_52) is Outcome.ALREADY
     assert cluster.file.stat().st_mtime_ns == was
 
 
@@ -152,20 +169,27 @@ def test_everything_keeps_the_size(cluster: FakeCluster, quiet: Site) -> None:
     assert zeroing.write_zeros.function(quiet, ALL) is Outcome.CHANGED
     assert cluster.file.read_bytes() == bytes(SIZE_BYTES)
     zeroing.prove_write.function(quiet, ALL, made)
-    assert zeroing.write_zeros.function(quiet, ALL) is Outcome.ALREADY
+    assert in_a_new_run(zeroing.write_zeros, quiet, ALL) is Outcome.ALREADY
 
 
+@pytest.mark.parametrize("plan", [BAD_52, ALL])
 @pytest.mark.parametrize(
     ("planted", "message"), [(3, "wrong bytes in block 3"), (2040, "other bytes after block 2000")]
 )
 def test_a_byte_too_many_is_seen(
-    cluster: FakeCluster, quiet: Site, planted: int, message: str
+    tmp_path: Path, plan: zeroing.Plan, planted: int, message: str
 ) -> None:
-    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
-    zeroing.write_zeros.function(quiet, BAD_52)
-    cluster.put(planted, GARBAGE)
-    with pytest.raises(zeroing.WriteWrong, match=message):
-        zeroing.prove_write.function(quiet, BAD_52, made)
+    with (
+        fake_cluster(tmp_path, size_bytes=LARGE_BYTES) as cluster,
+        entered_run("metadata-too-new", parameters={"cluster": "lab"}),
+    ):
+        quiet = stopped(cluster, LARGE_BYTES)
+        made = backup.back_up_whiteboard.function(quiet, BACKUPS)
+        zeroing.write_zeros.function(quiet, plan)
+        zeroing.prove_write.function(quiet, plan, made)
+        cluster.put(planted, GARBAGE)
+        with pytest.raises(zeroing.WriteWrong, match=message):
+            zeroing.prove_write.function(quiet, plan, made)
 
 
 def test_a_target_that_is_gone_is_never_made(cluster: FakeCluster, quiet: Site) -> None:
@@ -179,17 +203,16 @@ def test_the_flag_is_written_again_once(cluster: FakeCluster, quiet: Site) -> No
     assert zeroing.write_maintenance_flag.function(quiet) is Outcome.CHANGED
     assert cluster.block(0) == b"maintenance=1".ljust(4096, b"\0")
     assert cluster.file.stat().st_size == SIZE_BYTES
-    assert zeroing.write_maintenance_flag.function(quiet) is Outcome.ALREADY
+    assert in_a_new_run(zeroing.write_maintenance_flag, quiet) is Outcome.ALREADY
 
 
 def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
     before = cluster.file.read_bytes()
     zeroing.write_zeros.function(quiet, ALL)
-    # The limits of both runbooks are at hand under either name.
     assert backup.restore_backup.function(quiet, made) is Outcome.CHANGED
     assert cluster.file.read_bytes() == before
-    assert backup.restore_backup.function(quiet, made) is Outcome.ALREADY
+    assert in_a_new_run(backup.restore_backup, quiet, made) is Outcome.ALREADY
     backup.prove_restored.function(quiet, made)
     with pytest.raises(backup.ChecksumDiffers):
         backup.prove_restored.function(quiet, replace(made, sha256="0"))
@@ -200,6 +223,6 @@ def test_the_commands_shown_are_those_sent(cluster: FakeCluster, quiet: Site) ->
         "dd if=/dev/zero of=/t bs=4096 seek=52 count=1 oflag=direct conv=notrunc,nocreat,fsync",
     )
     assert ALL.commands("/t", SIZE_BYTES) == (
-        "dd if=/dev/zero of=/t bs=1048576 count=10 oflag=direct conv=notrunc,nocreat,fsync",
+        "dd if=/dev/zero of=/t bs=1048576 count=1 oflag=direct conv=notrunc,nocreat,fsync",
     )
     assert cluster.block(52) == TOO_NEW
