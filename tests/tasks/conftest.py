@@ -4,7 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +15,11 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.env import LostContact, Ran, World, use_world
+from tasks.env import LostContact, Ran, SystemClock, World, use_world
 from tasks.inventory import Inventory
 from tasks.journal import Journal
+from tasks.shell import SshShell
+from tests.tasks.real_sshd import SSHD, Sshd, running_sshd
 
 INVENTORY = """
 [clusters.lab.ssh]
@@ -115,3 +117,26 @@ def prefect() -> Iterator[None]:
     """A Prefect server of its own for the tests that need one; about ten seconds, once."""
     with prefect_test_harness(server_startup_timeout=90):
         yield
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A real sshd for the session."""
+    if not Path(SSHD).exists():
+        pytest.skip("no sshd here (Debian package openssh-server)")
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+@pytest.fixture
+def ssh_shell(sshd: Sshd) -> Iterator[SshShell]:
+    """A shell over that sshd."""
+    made = sshd.shell()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def real_time(small_world: World) -> Iterator[World]:
+    with use_world(replace(small_world, clock=SystemClock())) as put:
+        yield put

@@ -1,56 +1,21 @@
 """Recorded steps: once a run, answered from the journal afterwards, under unique names."""
 
-import time
-from dataclasses import dataclass, replace
-
 import pytest
-from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from tasks.env import LostContact, World, use_world
+from tasks.env import World
 from tasks.journal import Journal, Kind, Phase, Superseded
 from tasks.lock import LockNotHeld, holder
-from tasks.recorded import Outcome, change, check, look, wait
-from tasks.runs import StepNameReused, entered_run, recorded_run
-
-calls: list[str] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    host: str
-    blocks: tuple[int, ...]
-
-
-@look
-def read_blocks(cluster: str, host: str) -> tuple[Seen, ...]:
-    """Read the blocks."""
-    calls.append(f"read {host}")
-    return (Seen(host, (1, 52)),)
-
-
-@change
-def write_blocks(cluster: str, host: str, blocks: tuple[int, ...] = ()) -> Outcome:
-    calls.append(f"write {host} {blocks}")
-    return Outcome.CHANGED
-
-
-@check
-def require_quiet(cluster: str) -> None:
-    calls.append("check")
-
-
-@wait
-def wait_until_quiet(cluster: str, timeout_seconds: float) -> bool:
-    calls.append(f"wait {timeout_seconds}")
-    return True
-
-
-@change
-def fail(cluster: str) -> None:
-    calls.append("fail")
-    raise RuntimeError("no space left")
+from tasks.recorded import Outcome
+from tasks.runs import StepNameReused, entered_run
+from tests.tasks.recorded_sample import (
+    Seen,
+    calls,
+    fail,
+    read_blocks,
+    require_quiet,
+    wait_until_quiet,
+    write_blocks,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -167,91 +132,3 @@ def test_the_lock_is_released_at_the_end_and_kept_by_a_failure(
     left = holder(journal, "lab")
     assert left is not None
     assert left.ended
-
-
-@flow(name="sample", retries=0)
-@recorded_run("sample")
-def sample(cluster: str, host: str = "h1", lose: int = 0) -> str:
-    """Do a little.
-
-    Args:
-        cluster: the cluster's name
-        host: the host to write on
-    """
-    read_blocks(cluster, host)
-    lossy(cluster, lose)
-    return write_blocks(cluster, host).value
-
-
-@look
-def lossy(cluster: str, lose: int) -> int:
-    calls.append("lossy")
-    if calls.count("lossy") <= lose:
-        raise LostContact("planted")
-    return 1
-
-
-def task_states(run_id: str, count: int) -> list[tuple[str, str]]:
-    """Return name and state of a run's task runs; the server learns of them a little later."""
-    ours = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
-    with get_client(sync_client=True) as client:
-        for _ in range(100):
-            runs = client.read_task_runs(flow_run_filter=ours)
-            states = sorted((run.name, run.state.name) for run in runs if run.state)
-            if len(states) == count and all(run.state.is_final() for run in runs):
-                return states
-            time.sleep(0.1)
-    raise AssertionError(f"the server has {states}")
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("prefect")
-class TestInPrefect:
-    def test_answered_steps_end_in_a_state_of_their_own(
-        self, small_world: World, journal: Journal
-    ) -> None:
-        @flow(name="twice")
-        def twice() -> list[str]:
-            seen = []
-            for _ in range(2):
-                with entered_run("twice", parameters={"cluster": "lab"}):
-                    seen.append(write_blocks("lab", "h1").value)
-            return seen
-
-        assert twice() == ["changed", "changed"]
-        run_id = journal.runs()[0].run_id
-        assert task_states(run_id, 2) == [
-            ("write_blocks@h1", "Completed"),
-            ("write_blocks@h1", "Recorded"),
-        ]
-        assert calls == ["write h1 ()"]
-
-    def test_only_lost_contact_is_tried_again_and_not_for_ever(self, small_world: World) -> None:
-        assert sample("lab", lose=1) == "changed"
-        assert calls.count("lossy") == 2
-        with use_world(replace(small_world, lost_contact_retries=1)):
-            with pytest.raises(LostContact):
-                sample("lab", lose=99)
-            assert calls.count("lossy") == 4
-
-    def test_other_trouble_is_not_tried_again(self, small_world: World) -> None:
-        @flow
-        @recorded_run("failing")
-        def failing(cluster: str) -> None:
-            fail(cluster)
-
-        with pytest.raises(RuntimeError, match="no space"):
-            failing("lab")
-        assert calls == ["fail"]
-
-    def test_run_id_and_parameters_are_prefects(self, small_world: World, journal: Journal) -> None:
-        sample("lab")
-        run = journal.runs()[0]
-        assert (run.runbook, run.cluster, run.via) == ("sample", "lab", "prefect")
-        assert run.parameters == {"cluster": "lab", "host": "h1", "lose": 0}
-        assert task_states(run.run_id, 3)[2] == ("write_blocks@h1", "Completed")
-
-    def test_the_form_keeps_its_parameters_and_their_descriptions(self) -> None:
-        fields = sample.parameters.properties
-        assert list(fields) == ["cluster", "host", "lose"]
-        assert fields["cluster"]["description"] == "the cluster's name"

@@ -1,55 +1,22 @@
 """The exactly-once remote step, on this machine's own /bin/sh."""
 
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks import step_remote, steps
-from tasks.env import CommandFailed, LostContact, SystemClock, World, use_world
+from tasks import step_remote
+from tasks.env import CommandFailed, SystemClock, use_world
 from tasks.journal import Journal, Kind, Phase
 from tasks.runs import entered_run
 from tasks.step_scripts import POLL, START
-from tasks.steps import StepFailed, StepLost, StepOverdue, StepResult, StepStopped, stop
+from tasks.steps import StepFailed, StepOverdue, StepStopped, stop
+from tests.tasks.step_helpers import pid_of, run_once, sh, wait_dead
 
 pytestmark = pytest.mark.usefixtures("real_time")
-
-
-@pytest.fixture
-def real_time(small_world: World) -> Iterator[World]:
-    with use_world(replace(small_world, clock=SystemClock())) as put:
-        yield put
-
-
-def run_once(shell: Any, argv: list[str], **more: Any) -> StepResult:
-    return steps.run_once(shell, argv, run_id="no-run", **more)
-
-
-def sh(script: str, *args: str) -> list[str]:
-    return ["sh", "-c", script, "_", *args]
-
-
-def pid_of(store: Path, step: str, run_id: str = "no-run") -> int:
-    path = store / f"{run_id}.{step}" / "pid"
-    while not path.exists():
-        time.sleep(0.02)
-    return int(path.read_text().split()[0])
-
-
-def wait_dead(pid: int) -> None:
-    for _ in range(200):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{pid} still runs")
 
 
 def test_output_exit_code_and_digest_come_back(shell: Any, tmp_path: Path) -> None:
@@ -94,95 +61,6 @@ def test_two_that_start_it_at_once_run_it_once(tmp_path: Path) -> None:
     while not (store / "r.s" / "rc").exists():
         time.sleep(0.02)
     assert count.read_text() == "x\n"
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_contact_lost_while_it_runs_is_made_again(shell: Any, tmp_path: Path, when: str) -> None:
-    count = tmp_path / "count"
-    shell.lose = ["", when, when]  # START answers, two polls do not
-    argv = sh('echo x >>"$1"; sleep 1; echo done', str(count))
-    assert run_once(shell, argv, step="add", timeout_seconds=20).stdout == "done\n"
-    assert count.read_text() == "x\n"
-
-
-def test_contact_lost_around_the_start_runs_it_once_with_the_next_try(
-    shell: Any, tmp_path: Path
-) -> None:
-    count = tmp_path / "count"
-    shell.lose = ["after"]
-    argv = sh('echo x >>"$1"', str(count))
-    with pytest.raises(LostContact):
-        run_once(shell, argv, step="add", timeout_seconds=10)
-    assert run_once(shell, argv, step="add", timeout_seconds=10).how == "attached"
-    assert count.read_text() == "x\n"
-
-
-def test_out_of_contact_for_too_long_is_told(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_remote, "OUT_OF_CONTACT_SECONDS", 1.0)
-    shell.lose = ["", *["before"] * 20]
-    with pytest.raises(LostContact):
-        run_once(shell, sh("sleep 30"), step="nap", timeout_seconds=30)
-    shell.lose = []
-    assert stop(shell, step="nap", run_id="no-run") == "stopped"
-
-
-def test_a_killed_step_is_lost_and_never_run_again(shell: Any, tmp_path: Path) -> None:
-    count, store = tmp_path / "count", tmp_path / "steps"
-    argv = sh('echo x >>"$1"; exec sleep 60', str(count))
-    shell.lose = ["after"]
-    with pytest.raises(LostContact):
-        run_once(shell, argv, step="add", timeout_seconds=10)
-    pid = pid_of(store, "add")
-    os.killpg(pid, signal.SIGKILL)
-    wait_dead(pid)
-    for _ in range(2):
-        with pytest.raises(StepLost, match="left no exit code"):
-            run_once(shell, argv, step="add", timeout_seconds=10)
-    assert count.read_text() == "x\n"
-
-
-def test_while_anything_of_it_runs_it_is_not_lost(shell: Any, tmp_path: Path) -> None:
-    argv = sh('sleep 2; echo late >"$1"', str(tmp_path / "late"))
-    shell.lose = ["after"]
-    with pytest.raises(LostContact):
-        run_once(shell, argv, step="orphan", timeout_seconds=10)
-    os.kill(pid_of(tmp_path / "steps", "orphan"), signal.SIGKILL)
-    with pytest.raises(StepLost):
-        run_once(shell, argv, step="orphan", timeout_seconds=10)
-    assert (tmp_path / "late").exists()
-
-
-def test_a_reused_pid_is_not_taken_for_the_step(shell: Any, tmp_path: Path) -> None:
-    where = tmp_path / "steps" / "no-run.old"
-    run_once(shell, sh("true"), step="old", timeout_seconds=10)
-    (where / "rc").unlink()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    # This very process lives under that pid, but started at another time.
-    (where / "pid").write_text(f"{os.getpid()} 1 {boot}\n")
-    with pytest.raises(StepLost):
-        run_once(shell, sh("true"), step="old", timeout_seconds=10)
-
-
-def test_a_step_of_an_earlier_boot_is_lost(shell: Any, tmp_path: Path) -> None:
-    where = tmp_path / "steps" / "no-run.old"
-    run_once(shell, sh("true"), step="old", timeout_seconds=10)
-    (where / "rc").unlink()
-    start = Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(") ")[2].split()[19]
-    (where / "pid").write_text(f"{os.getpid()} {start} another-boot\n")
-    with pytest.raises(StepLost):
-        run_once(shell, sh("true"), step="old", timeout_seconds=10)
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    (where / "pid").write_text(f"{os.getpid()} {start} {boot}\n")
-    with pytest.raises(StepOverdue):  # the same with this boot's id counts as running
-        run_once(shell, sh("true"), step="old", timeout_seconds=1)
-
-
-def test_claimed_and_never_started_is_lost(shell: Any, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(step_remote, "CLAIMED_SECONDS", 0.5)
-    monkeypatch.setattr(step_remote, "POLL_TRIES", 2)
-    (tmp_path / "steps" / "no-run.half").mkdir(parents=True)
-    with pytest.raises(StepLost):
-        run_once(shell, sh("true"), step="half", timeout_seconds=10)
 
 
 def test_an_exit_code_that_is_not_accepted_fails_and_says_what_was_said(shell: Any) -> None:
