@@ -20,13 +20,15 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
 from prefect.exceptions import FlowPauseTimeout, ObjectNotFound, PrefectHTTPStatusError
 from prefect.input import RunInput
+from prefect.input.run_input import keyset_from_paused_state
 from prefect.runtime import deployment
-from prefect.states import Scheduled
+from prefect.states import Scheduled, Suspended
 
 PAUSE_POLL_SECONDS = 2
 # Prefect fails a run whose pause timed out and runs no code of ours: it is to be the later one.
 GRACE_SECONDS = 3600
 RESUME_WITHIN_SECONDS = 30.0
+CONFLICT = 409
 BUSY = 503  # SQLite is locked; the request is to be sent again
 
 
@@ -55,6 +57,9 @@ def ask(form: type[RunInput], key: str, remaining_seconds: float) -> Answer:
 
     Raises: NotAnswered, NotInTime; Prefect's Pause (the run is suspended and this process leaves).
     """
+    key = _key_of(key)
+    if deployment.id:
+        form = _saved_first(form, key)
     try:
         if deployment.id:
             given = suspend_flow_run(form, timeout=int(remaining_seconds) + GRACE_SECONDS, key=key)
@@ -69,6 +74,30 @@ def ask(form: type[RunInput], key: str, remaining_seconds: float) -> Answer:
     return Answer(given.model_dump(mode="json"), datetime.now(UTC))
 
 
+def _key_of(name: str) -> str:
+    """Return a name as Prefect's keys allow it: lowercase letters, numbers and dashes only."""
+    return name.lower().replace("_", "-")
+
+
+def _saved_first(form: type[RunInput], key: str) -> type[RunInput]:
+    """Store the form before the run suspends itself, and return a form that is stored no more.
+
+    Prefect suspends first and stores the form afterwards; the run may be gone by then, and the
+    UI would resume it without a form.
+    """
+    keyset = keyset_from_paused_state(Suspended(pause_key=key))
+    try:
+        form.save(keyset)
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != CONFLICT:  # stored by an attempt that died before it hung
+            raise
+
+    def save_nothing(_cls: type[RunInput], /, *_args: object, **_kwargs: object) -> None:
+        return None
+
+    return type(form.__name__, (form,), {"save": classmethod(save_nothing)})
+
+
 def stored_answer(run_id: str, gate: str, number: int) -> Answer | None:
     """Return the answer that Prefect keeps for an ask of a gate, read by the run or not."""
     try:
@@ -77,7 +106,7 @@ def stored_answer(run_id: str, gate: str, number: int) -> Answer | None:
         return None  # not a run of Prefect's
     with get_client(sync_client=True) as client:
         for state in ("suspended", "paused"):
-            key = f"{state}-{gate}-{number}-response"
+            key = f"{state}-{_key_of(gate)}-{number}-response"
             rows = client.filter_flow_run_input(flow_run_id, key, limit=10, exclude_keys=set())
             for row in rows:
                 if row.key == key:
