@@ -68,7 +68,8 @@ while :; do
         state=RUNNING
         if [ "$(size)" -gt "$offset" ]; then break; fi
     elif [ -f "$d/pid" ]; then
-        # It may have ended between the two looks.
+        # It may have ended between the looks, or have only now said its pid.
+        if alive; then state=RUNNING; continue; fi
         if [ -f "$d/rc" ]; then state=ENDED; elif [ -f "$d/stopped" ]; then state=STOPPED
         else state=LOST; fi
         break
