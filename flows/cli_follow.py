@@ -15,7 +15,7 @@ from tasks.decisions import PendingGate
 from tasks.journal import Journal
 
 POLL_SECONDS = 1.0
-LATE_LOG_SECONDS = 3.0  # a run sends its last lines a moment after its last state
+LATE_LOG_SECONDS = 1.5  # a run sends its last lines a moment after its last state
 OVERLAP = 50  # lines can arrive out of order
 LEVELS = {10: "debug", 20: "", 30: "warning", 40: "error", 50: "critical"}
 STYLES = {30: "yellow", 40: "red", 50: "red"}

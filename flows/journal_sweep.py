@@ -24,8 +24,8 @@ from tasks.inventory import InventoryError
 from tasks.journal import Draft, Entry, Journal, JournalError, Kind, Phase
 from tasks.settings import settings
 
-EVERY_SECONDS = 5.0
-RESUME_SECONDS = 10.0  # what the one who decided is given to resume the run himself
+EVERY_SECONDS = 3.0
+RESUME_SECONDS = 6.0  # what the one who decided is given to resume the run himself
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 TROUBLE = (

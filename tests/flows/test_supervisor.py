@@ -31,14 +31,16 @@ def victims(served: Served, run_id: str, who: str) -> list[int]:
 @pytest.mark.parametrize("who", ["engine", "runner", "runner and engine", "server"])
 def test_a_killed_run_continues(served: Served, who: str) -> None:
     folder = served.folder()
-    run_id = served.start(folder, seconds=8)
+    run_id = served.start(folder, seconds=3)
     wait_for(lambda: "middle" in executions(folder))
     for pid in victims(served, run_id, who):
         os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     wait_for(lambda: executions(folder)[-1:] == ["last"], UNATTENDED_SECONDS)
     assert time.monotonic() - began < UNATTENDED_SECONDS
-    assert executions(folder) == ONCE_AND_CUT_OFF
+    # An engine whose server is away goes on, and may have ended its step before it is back.
+    once = ["first", "middle", "last"] if who == "server" else ONCE_AND_CUT_OFF
+    assert executions(folder) in (once, ONCE_AND_CUT_OFF)
     wait_for(lambda: served.ready() and served.state(run_id) == "Completed")
 
 
@@ -89,7 +91,7 @@ def gone(pid: int) -> bool:
 def test_a_run_continues_after_the_supervisor_itself_was_killed_or_stopped(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home")
     with serving(home) as supervisor:
-        killed, killed_folder = in_the_middle(home, seconds=5)
+        killed, killed_folder = in_the_middle(home, seconds=3)
         record = home.record()
         processes = [record.server_pid, record.runner_pid, *home.engines(killed)]
         supervisor.kill()
@@ -100,7 +102,7 @@ def test_a_run_continues_after_the_supervisor_itself_was_killed_or_stopped(tmp_p
     with serving(home):
         wait_for(lambda: home.state(killed) == "Completed")
         assert executions(killed_folder) == ONCE_AND_CUT_OFF
-        stopped, stopped_folder = in_the_middle(home, seconds=5)
+        stopped, stopped_folder = in_the_middle(home, seconds=3)
     with serving(home):
         wait_for(lambda: home.state(stopped) == "Completed")
         assert executions(stopped_folder) == ONCE_AND_CUT_OFF
