@@ -135,6 +135,14 @@ def executions(folder: Path) -> list[str]:
     return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def waiting(served: Served, expires_seconds: int = 600) -> tuple[str, list[str]]:
+    """Start the sample; return the run's id and what it did, once it waits at its gate."""
+    folder = served.folder()
+    run_id = served.start(folder, expires_seconds=expires_seconds)
+    wait_for(lambda: served.state(run_id) == "Suspended")
+    return run_id, executions(folder)
+
+
 def make_home(home: Path) -> Served:
     home.mkdir(mode=0o700)
     (home / "key").touch()
