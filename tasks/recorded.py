@@ -100,7 +100,7 @@ class Recorded(Generic[P, T]):
             name=self.name,
             description=inspect.getdoc(self.function),
             task_run_name=step,
-            tags=[self.kind.value],
+            # No tags: the server would be asked for a concurrency slot of each, at every step.
             cache_policy=NO_CACHE,
             persist_result=False,
             retries=retries,
