@@ -5,9 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab import care
 from tests.lab.by_hand import ByHand
 from tests.lab.cluster import Lab
+from tests.lab.control_node import ControlNode
 from tests.lab.requirements import why_not
+from tests.lab.watched_dd import WatchedDd
 
 # The deployed lab's limits, shorter than production's where only waiting is at stake.
 TIMING = {"loop_seconds": 2.0, "host_alive_seconds": 15.0, "away_seconds": 10.0}
@@ -42,6 +45,37 @@ def lab() -> Iterator[Lab]:
         yield cluster
     finally:
         cluster.down()
+
+
+@pytest.fixture(scope="session")
+def control_node(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlNode]:
+    """`runbook serve` for the lab's cluster; shared by the session."""
+    node = ControlNode(tmp_path_factory.mktemp("control-node") / "home", lab)
+    node.prepare()
+    try:
+        node.serve()
+        yield node
+    finally:
+        node.stop_serving()
+
+
+@pytest.fixture
+def broken(lab: Lab, control_node: ControlNode) -> Iterator[Lab]:
+    """The lab with a block that nobody can read; whatever a test leaves is mended."""
+    care.wait_until_settled(lab)
+    lab.put_block(care.BAD_HOST_ID, care.BAD_BLOCK)
+    yield lab
+    control_node.reset()
+    care.mend(lab)
+
+
+@pytest.fixture
+def dd(lab: Lab) -> Iterator[WatchedDd]:
+    """The hosts' writes to the whiteboard, watched."""
+    watched = WatchedDd(lab)
+    watched.install()
+    yield watched
+    watched.remove()
 
 
 @pytest.fixture(scope="module")
