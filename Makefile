@@ -72,7 +72,7 @@ imports:
 	@$(BIN)/lint-imports
 
 test: install ## Run every test (the lab's too, where it can run).
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 demo: install ## Break a three-host cluster as in the Howto and repair it by the runbook.
 	@$(BIN)/python -m tests.lab.demo up

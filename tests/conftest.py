@@ -1,0 +1,32 @@
+"""For all tests: nothing of the user is touched, and layers that wait run side by side."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+# Prefect keeps results and profiles here; set before anything imports it.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="runbooks-tests-prefect-")
+for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
+    del os.environ[name]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, in one worker, what shares a lab or a server for the session."""
+    for item in items:
+        group = group_of(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """The tests that share this name run in one worker, one after the other."""
+    layer, *_ = item.path.relative_to(TESTS).parts
+    if layer == "lab":
+        return "by hand" if "by_hand" in getattr(item, "fixturenames", ()) else "lab"
+    if item.path.name == "test_supervisor.py":
+        return "supervisor"
+    return layer if layer in {"flows", "tasks"} else None
