@@ -10,7 +10,7 @@ Below the store there is one directory a step id, which holds:
   stopped  there if an operator stopped it
 
 `mkdir` is the claim: of two that start the same step one wins. Each file that a decision hangs
-on is written with dd's conv=fsync, as `sync FILE` is not known before coreutils 8.24. There is
+on is renamed into place and written with dd's conv=fsync, as `sync FILE` is not known before coreutils 8.24. There is
 no `--` in `kill -TERM -PGID`, as dash does not take it.
 """
 
@@ -35,7 +35,7 @@ umask 077; store=$1; d=$1/$2; digest=$3; shift 3
 mkdir -p "$store" || exit 73
 if mkdir "$d" 2>/dev/null; then
     printf '%s\n' "$@" >"$d/argv" &&
-    printf '%s\n' "$digest" | dd of="$d/digest" conv=fsync 2>/dev/null &&
+    printf '%s\n' "$digest" | dd of="$d/t" conv=fsync 2>/dev/null && mv "$d/t" "$d/digest" &&
     [ "$(cat "$d/digest")" = "$digest" ] || { rm -rf "$d"; echo "cannot write $d" >&2; exit 74; }
     setsid sh -c '
         d=$0; s=$(sed "s/.*) //" "/proc/$$/stat" | cut -d" " -f20)
