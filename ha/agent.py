@@ -21,7 +21,7 @@ from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
 from ha.core.record import Record, encode_record
 from ha.core.score import CoreSettings
 from ha.env.ports import BrokerError, BrokerUnreachable, Env
-from ha.execute import Executor
+from ha.execute import ConfUnavailable, Executor
 from ha.observe import Blind, Known, look_at_host, look_at_whiteboard, observation
 from ha.publish import Publisher
 from ha.recorder import FlightRecorder
@@ -103,7 +103,7 @@ class Agent:
         try:
             self._turn()
         except Blind as error:
-            self._log.blind(str(error), began)
+            self._log.trouble(str(error), began)
             self._check_sight()
             return self._timing.retry_seconds
         self._sighted_at = self._now()
@@ -120,8 +120,7 @@ class Agent:
     def _turn(self) -> None:
         self._keep_host_id()
         maintenance = self._world.files.local_maintenance()
-        if self._world.files.refresh():
-            self._conf_timestamp = self._now()
+        self._refresh_conf()
         turn = self._decide(maintenance)
         self._memory, self._engine = turn.memory, turn.facts.local.engine
         self._log.turn(turn, epoch=self._epoch())
@@ -165,6 +164,14 @@ class Agent:
         turn = take_turn(before, seen, settings, perform)
         self._world.recorder.record(before, seen, turn, settings, results)
         return turn
+
+    def _refresh_conf(self) -> None:
+        """Fetch vm.conf again; without it the last one counts, and the record tells its age."""
+        try:
+            self._world.files.refresh()
+            self._conf_timestamp = self._now()
+        except ConfUnavailable as error:
+            self._log.trouble(f"Cannot refresh vm.conf: {error}", self._now())
 
     def _keep_host_id(self) -> None:
         try:

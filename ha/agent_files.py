@@ -2,16 +2,20 @@
 
 import logging
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from ha.conf_archive import refresh_vm_conf
 from ha.config import ConfigError, Settings
+from ha.errand import Errand, Unfinished
 from ha.execute import ConfUnavailable
 from ha.local_maintenance import load_local_maintenance
 from ha.storage_domain import StorageError
 from ha.vm_conf import VmConfError, parse_vm_conf
 from ha.vm_domain import kvm_usable, start_xml
+
+REFRESH_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +26,8 @@ class AgentFiles(Protocol):
     def local_maintenance(self) -> bool:
         """Whether this host is out of service."""
 
-    def refresh(self) -> bool:
-        """Fetch the VM's definition from shared storage again; False if that failed."""
+    def refresh(self) -> None:
+        """Fetch the VM's definition from shared storage again. Raises ConfUnavailable."""
 
     def vm_xml(self) -> str:
         """The VM's definition, ready for this host. Raises ConfUnavailable."""
@@ -33,12 +37,23 @@ class AgentFiles(Protocol):
 
 
 class HostFiles:
-    """The files of this host. `conf_volume` is where the shared configuration is."""
+    """The files of this host. `conf_volume` is where the shared configuration is.
 
-    def __init__(self, settings: Settings, conf_volume: Path) -> None:
+    That volume is the one thing on shared storage that the agent reads itself. Storage that hangs
+    holds a read in the kernel for minutes, so it is waited for `limit_seconds` at most.
+    """
+
+    def __init__(
+        self, settings: Settings, conf_volume: Path, limit_seconds: float = REFRESH_SECONDS
+    ) -> None:
         self._paths = settings.paths
-        self._conf_volume = conf_volume
         self._maintenance = False
+        self._refreshing = Errand(
+            "refresh-vm-conf",
+            partial(refresh_vm_conf, conf_volume, settings.paths.vm_conf),
+            StorageError,
+            limit_seconds,
+        )
 
     def local_maintenance(self) -> bool:
         """Read ha.conf; a broken one changes nothing."""
@@ -48,14 +63,12 @@ class HostFiles:
             log.error("%s", error)
         return self._maintenance
 
-    def refresh(self) -> bool:
-        """Fetch vm.conf from the shared configuration."""
+    def refresh(self) -> None:
+        """Fetch vm.conf from the shared configuration. Raises ConfUnavailable."""
         try:
-            refresh_vm_conf(self._conf_volume, self._paths.vm_conf)
-        except StorageError as error:
-            log.error("Cannot refresh vm.conf: %s", error)
-            return False
-        return True
+            self._refreshing.ask()
+        except (StorageError, Unfinished) as error:
+            raise ConfUnavailable(str(error)) from error
 
     def vm_xml(self) -> str:
         """Return the XML to start the VM with here. Raises ConfUnavailable."""

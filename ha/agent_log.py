@@ -14,7 +14,7 @@ log = logging.getLogger("ha.agent")
 _PENALTY_EVERY_SECONDS = 60
 _BAD_BLOCK_EVERY_SECONDS = 900
 _PARKED_EVERY_SECONDS = 30
-_BLIND_EVERY_SECONDS = 30
+_TROUBLE_EVERY_SECONDS = 30
 _ERRORS = (State.ENGINE_UP_BAD_HEALTH, State.ENGINE_STOP, State.ENGINE_UNEXPECTEDLY_DOWN)
 
 
@@ -46,9 +46,9 @@ class TurnLog:
                 "Best remote host %s (id: %d, score: %d)", best.hostname, best.host_id, best.score
             )
 
-    def blind(self, problem: str, now: float) -> None:
-        """Log why nothing could be decided."""
-        if self._due(problem, now, _BLIND_EVERY_SECONDS):
+    def trouble(self, problem: str, now: float) -> None:
+        """Log why nothing could be decided, or what could not be fetched."""
+        if self._due(problem, now, _TROUBLE_EVERY_SECONDS):
             log.error("%s", problem)
 
     def bad_blocks(self, blocks: Sequence[Block], now: float) -> None:

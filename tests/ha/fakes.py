@@ -186,8 +186,8 @@ class FakeFiles:
     def local_maintenance(self) -> bool:
         return self.maintenance
 
-    def refresh(self) -> bool:
-        return self.xml is not None
+    def refresh(self) -> None:
+        self.vm_xml()
 
     def vm_xml(self) -> str:
         if self.xml is None:

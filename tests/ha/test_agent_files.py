@@ -1,12 +1,17 @@
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from ha.agent_files import HostFiles
+from ha.conf_archive import MEMBERS, pack
 from ha.execute import ConfUnavailable
 from ha.vm_conf import encode_xml
 from tests.ha.fakes import settings_for
 
+LIMIT_SECONDS = 0.5
 XML = "<domain type='kvm'><name>HostedEngine</name><os/></domain>"
 
 
@@ -15,7 +20,7 @@ def files(tmp_path: Path) -> HostFiles:
     settings = settings_for(tmp_path)
     settings.paths.state.mkdir(parents=True)
     settings.paths.run.mkdir(parents=True)
-    return HostFiles(settings, tmp_path / "configuration")
+    return HostFiles(settings, tmp_path / "configuration", LIMIT_SECONDS)
 
 
 def test_either_flag_is_local_maintenance_and_a_broken_file_changes_nothing(
@@ -50,4 +55,38 @@ def test_without_a_usable_definition_nothing_is_started(
 
 
 def test_a_configuration_that_cannot_be_fetched_is_told(files: HostFiles) -> None:
-    assert files.refresh() is False
+    with pytest.raises(ConfUnavailable, match="No such file"):
+        files.refresh()
+
+
+def test_a_configuration_volume_that_hangs_costs_a_moment_only(
+    files: HostFiles, tmp_path: Path
+) -> None:
+    volume = tmp_path / "configuration"
+    os.mkfifo(volume)  # opening it to read hangs until somebody opens it to write
+    took_seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(ConfUnavailable, match="has not come back"):
+            files.refresh()
+        took_seconds.append(time.monotonic() - began)
+    assert sum(took_seconds) < 2 * LIMIT_SECONDS  # waited for once, and not asked again meanwhile
+
+    with volume.open("wb"):
+        wait_for_end_of("refresh-vm-conf")
+        with pytest.raises(ConfUnavailable, match="Invalid argument"):
+            files.refresh()
+    volume.unlink()
+    write_archive_at(volume)
+    files.refresh()
+    assert files.vm_memory_mib() == 96.0
+
+
+def wait_for_end_of(thread_name: str) -> None:
+    for thread in threading.enumerate():
+        if thread.name == thread_name:
+            thread.join(5)
+
+
+def write_archive_at(volume: Path) -> None:
+    volume.write_bytes(pack({**dict.fromkeys(MEMBERS, ""), "vm.conf": "memSize=96\n"}))

@@ -11,6 +11,7 @@ import pytest
 from ha.bell import QueueBell
 from ha.core.record import GLOBAL_BLOCK, Record
 from ha.env.ports import BrokerError
+from ha.execute import ConfUnavailable
 from ha.replay import replay_main
 from tests.ha.agent_bench import Host
 from tests.ha.fakes import (
@@ -63,6 +64,22 @@ def test_global_maintenance_keeps_the_agent_publishing_and_still(host: Host) -> 
     assert set(host.states[1:-1]) == {"GlobalMaintenance"}
     assert host.broker.published[-2].score == 3400
     assert host.vm.calls == []
+
+
+def test_a_configuration_that_cannot_be_fetched_is_told_and_the_turns_go_on(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hang() -> None:
+        raise ConfUnavailable("refresh-vm-conf has not come back within 5 s")
+
+    host.run(lambda: setattr(host.files, "refresh", hang), *[lambda: None] * 6)
+    stamps = [record.timestamp for record in host.broker.published]
+    assert stamps == [1000 + 10 * turn for turn in range(9)]
+    refreshed = [record.local_conf_timestamp for record in host.broker.published]
+    assert refreshed == [1000] * 9  # the fact that the others are told
+    line = "Cannot refresh vm.conf: refresh-vm-conf has not come back within 5 s"
+    # Once in half a minute: at the second turn, the fifth and the eighth.
+    assert [record.message for record in caplog.records].count(line) == 3
 
 
 def test_transitions_are_notified(host: Host) -> None:
