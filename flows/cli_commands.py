@@ -23,7 +23,7 @@ from flows.server import Place, ServerRecord, credentials
 from runbooks.catalogue import catalogue
 from runbooks.pages import page
 from tasks.decisions import pending_gates
-from tasks.journal import Entry, Kind
+from tasks.timeline import timeline
 
 LATEST = 20
 
@@ -113,18 +113,12 @@ def status_of(session: Session, found: RunView, as_json: bool) -> None:
         return
     out.print(f"{found.name} ({found.id}): {found.state} {found.message}", markup=False)
     out.print(found.ui_url, markup=False)
-    print_table(("at (UTC)", "what", "name", "phase", "host", "who"), map(row, entries))
+    lines = [(each.at, each.what, each.host, each.came_to, each.who) for each in timeline(entries)]
+    began = f"{entries[0].at:%F}" if entries else "at"
+    print_table((f"{began} (UTC)", "what", "host", "came to", "who"), lines)
     if pending is not None:
         print_markdown(pending.evidence)
         show_gate(pending, found)
-
-
-def row(entry: Entry) -> tuple[str, ...]:
-    phase = str(entry.payload["decision"]) if "decision" in entry.payload else entry.phase.value
-    if entry.kind is Kind.RUN and "as" in entry.payload:
-        phase = f"{entry.phase.value}: {entry.payload['as']}"
-    who = f"{entry.actor} ({entry.via})" if entry.actor else ""
-    return (f"{entry.at:%F %T}", entry.kind.value, entry.step, phase, entry.host, who)
 
 
 def cancel(wanted: str, as_json: bool) -> None:

@@ -18,6 +18,15 @@ POLL_SECONDS = 1.0
 LATE_LOG_SECONDS = 1.5  # a run sends its last lines a moment after its last state
 OVERLAP = 50  # lines can arrive out of order
 LEVELS = {10: "debug", 20: "", 30: "warning", 40: "error", 50: "critical"}
+# Prefect's own lines, which name no step; ours do. The errors among them repeat ours with a
+# traceback, which the UI keeps.
+NOISE = (
+    "Beginning flow run",
+    "Finished in state",
+    "Suspending flow run",
+    "Encountered exception during execution",
+    "Engine execution exited",
+)
 STYLES = {30: "yellow", 40: "red", 50: "red"}
 
 
@@ -78,6 +87,8 @@ class Follower:
         return page
 
     def _print_line(self, line: dict[str, Any]) -> None:
+        if line["message"].startswith(NOISE):
+            return
         at = datetime.fromisoformat(line["timestamp"]).astimezone()
         level = LEVELS.get(line["level"], "")
         text = f"{at:%H:%M:%S} {level + ': ' if level else ''}{line['message']}"

@@ -21,6 +21,8 @@ WAITING = 3
 NO_SERVER = 4
 DETACHED = 130  # as a shell has it for Ctrl-C
 
+PIPE_COLUMNS = 240
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -49,11 +51,15 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table that fits the terminal; cells are text, not markup."""
+    """Write a table that fits the terminal; cells are text, not markup.
+
+    Written to a file or a pipe nothing is cut or folded, however long the lines.
+    """
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*map(escape, row))
-    out.print(table, soft_wrap=False)
+    console = out if out.is_terminal else Console(highlight=False, width=PIPE_COLUMNS)
+    console.print(table, soft_wrap=False)
 
 
 def print_markdown(text: str) -> None:

@@ -25,6 +25,7 @@ from runbooks.catalogue import catalogue
 from tasks.decisions import AnswerRefused, PendingGate
 from tasks.journal import Draft, Journal, Kind, Phase, UnknownRun
 from tasks.settings import settings
+from tasks.timeline import WAY_BACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,14 @@ class Session:
             return
 
     def tell_way_back(self, run: RunView) -> None:
-        """Say what a run that did not complete leaves behind, and the way back."""
+        """Say what a run leaves behind that did not complete and could not tell it itself."""
         entry = catalogue().get(run.runbook)
-        if entry is None:
+        entries = self.journal.entries(run.id)
+        told = any(each.step == WAY_BACK and each.phase is Phase.NOTE for each in entries)
+        if entry is None or told:
+            return
+        if not any(each.phase is Phase.INTENT for each in entries):
+            tell("\nNothing has been changed.")
             return
         tell(f"\nWhat it leaves: {entry.on_failure.leaves.strip()}\n\nThe way back:")
         for line in entry.on_failure.way_back:

@@ -67,7 +67,7 @@ class GateForm(RunInput):
 class TargetForm(GateForm):
     """The form of an A3 gate: what is destroyed must be typed."""
 
-    target: str = Field(min_length=1, description="Type the target exactly as shown above")
+    target: str = Field(min_length=1, description="Type what the last line above asks for")
 
 
 class GateRejected(Exception):

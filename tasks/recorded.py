@@ -31,7 +31,8 @@ from tasks.env import LostContact, world
 from tasks.journal import Entry, Kind, Phase, Superseded
 from tasks.journal_records import canonical
 from tasks.lock import held_by
-from tasks.runs import CurrentRun, StepNameReused, current_run
+from tasks.runs import CurrentRun, StepNameReused, current_run, log
+from tasks.timeline import came_to
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -135,7 +136,10 @@ class Recorded(Generic[P, T]):
             raise
         stored = self.adapter.dump_python(value, mode="json")
         outcome = {"task": self.name, "inputs_sha256": _digest(inputs), "value": stored}
-        journal.append(run.draft(self.kind, step, Phase.OUTCOME, host=host, payload=outcome))
+        entry = journal.append(
+            run.draft(self.kind, step, Phase.OUTCOME, host=host, payload=outcome)
+        )
+        log().info("%s %s: %s", self.kind.value, step, came_to(entry))
         # What a later attempt will read back, so that both go on with the same value.
         return self.adapter.validate_python(stored), None
 

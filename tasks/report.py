@@ -8,15 +8,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
 from runbooks.catalogue import Entry, catalogue
-from tasks import journal
 from tasks.env import world
 from tasks.journal import Kind, Phase, Superseded
 from tasks.runs import CurrentRun, current_run, log
+from tasks.timeline import WAY_BACK, timeline
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-WAY_BACK = "way_back"  # the step name of the note in the journal
 
 
 def show(key: str, markdown: str, description: str) -> None:
@@ -57,30 +55,11 @@ def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 def timeline_markdown(run: CurrentRun) -> str:
     """Return the run so far as a Markdown table, from the journal."""
-    lines = ["| time (UTC) | what | host | outcome |", "|---|---|---|---|"]
-    for entry in world().journal.entries(run.run_id):
-        if entry.phase in (Phase.INTENT, Phase.NOTE):
-            continue
-        what = f"{entry.kind.value} {entry.step}"
-        lines.append(f"| {entry.at:%H:%M:%S} | {what} | {entry.host} | {_came_to(entry)} |")
+    lines = ["| time (UTC) | what | host | outcome | who |", "|---|---|---|---|---|"]
+    for line in timeline(world().journal.entries(run.run_id)):
+        cells = (line.at, line.what, line.host, line.came_to.replace("|", "\\|"), line.who)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _came_to(entry: journal.Entry) -> str:
-    payload = entry.payload
-    if entry.phase is Phase.FAILURE:
-        return f"**{payload.get('error', 'failed')}**: {_cell(payload.get('why', ''))}"
-    if entry.kind is Kind.GATE:
-        return _cell(f"{entry.phase.value} {payload.get('decision', '')} {entry.actor}")
-    if entry.kind is Kind.REMOTE:
-        return f"exit code {payload.get('exit_code')}, {payload.get('how')}"
-    if entry.kind is Kind.CHANGE:
-        return _cell(payload.get("value", ""))
-    return entry.phase.value
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")[:160]
 
 
 def _tell(entry: Entry, error: Exception) -> None:
@@ -89,15 +68,14 @@ def _tell(entry: Entry, error: Exception) -> None:
         return
     lines = list(_way_back_lines(entry, run))
     log().error("%s: %s", type(error).__name__, error)
-    for line in lines:
-        log().warning(line)
+    log().warning("%s", "\n".join(lines))
     payload = {"because": f"{type(error).__name__}: {error}"[:4000], "lines": lines}
     world().journal.append(run.draft(Kind.RUN, WAY_BACK, Phase.NOTE, payload=payload))
     markdown = "\n".join(
         [
             f"## {entry.title}: not finished",
             f"**{type(error).__name__}**: {error}\n",
-            *(f"- {line}" for line in lines),
+            *(line if line.startswith("  - ") else f"\n{line}\n" for line in lines),
             "\n## What was done\n",
             timeline_markdown(run),
         ]
@@ -123,8 +101,9 @@ def _way_back_lines(entry: Entry, run: CurrentRun) -> Iterator[str]:
         yield f"Begun and not known to have ended: {', '.join(dict.fromkeys(unfinished))}."
     yield f"Left behind: {entry.on_failure.leaves}"
     known = _facts(run)
+    yield "The way back:"
     for line in entry.on_failure.way_back:
-        yield " ".join(known.get(word, word) for word in line.split(" "))
+        yield "  - " + " ".join(known.get(word, word) for word in line.split(" "))
 
 
 def _facts(run: CurrentRun) -> dict[str, str]:

@@ -10,8 +10,8 @@ Below the store there is one directory a step id, which holds:
   stopped  there if an operator stopped it
 
 `mkdir` is the claim: of two that start the same step one wins. Each file that a decision hangs
-on is renamed into place and written with dd's conv=fsync, as `sync FILE` is not known before coreutils 8.24. There is
-no `--` in `kill -TERM -PGID`, as dash does not take it.
+on is renamed into place and written with dd's conv=fsync, as `sync FILE` is not known before
+coreutils 8.24. There is no `--` in `kill -TERM -PGID`, as dash does not take it.
 """
 
 COMMON = r"""
