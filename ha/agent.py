@@ -7,9 +7,7 @@ a non-zero status after the farewell was published, and systemd starts it again.
 import logging
 import signal
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ParamSpec
 
 from ha.agent_files import AgentFiles
 from ha.agent_log import TurnLog
@@ -18,26 +16,29 @@ from ha.config import Settings
 from ha.core.actions import Action
 from ha.core.engine_health import overlay
 from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
-from ha.core.record import Record, encode_record
 from ha.core.score import CoreSettings
 from ha.env.ports import BrokerError, BrokerUnreachable, Env
 from ha.execute import ConfUnavailable, Executor
 from ha.observe import Blind, Known, look_at_host, look_at_whiteboard, observation
 from ha.publish import Publisher
 from ha.recorder import FlightRecorder
+from ha.telling import Telling
 from ha.turn import Turn, take_turn
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-
-EVENT = "state_transition"
+# sanlock takes 21 s for a host id, and minutes for one whose last holder crashed.
+JOIN_SECONDS = 300
 # After an event the broker needs a moment to look at the VM and the health page again.
 _EVENT_GRACE_SECONDS = 1.0
 
 
 class NotConfigured(Exception):
     """Raised when hosted-engine.conf says that this host is not to run the agent."""
+
+
+class Joining(Blind):
+    """Raised while the lease on the host id is being taken."""
 
 
 class LostSight(Exception):
@@ -70,6 +71,7 @@ class Agent:
             conf_on_shared_storage=host.conf_on_shared_storage,
         )
         self._publisher = Publisher(host.host_id, socket.gethostname(), host.conf_on_shared_storage)
+        self._telling = Telling(world.env.broker)
         self._executor = Executor(
             world.env.engine_vm, world.files.vm_xml, self._now, world.bell.ring
         )
@@ -79,6 +81,7 @@ class Agent:
         self._conf_timestamp = 0
         self._engine = UNKNOWN_ENGINE
         self._sighted_at: float = self._now()
+        self._joining_since: float | None = None
 
     def run(self) -> None:
         """Take turns until told to stop, then say farewell.
@@ -103,7 +106,8 @@ class Agent:
         try:
             self._turn()
         except Blind as error:
-            self._log.trouble(str(error), began)
+            joining = isinstance(error, Joining)
+            self._log.trouble(str(error), began, logging.INFO if joining else logging.ERROR)
             self._check_sight()
             return self._timing.retry_seconds
         self._sighted_at = self._now()
@@ -124,8 +128,8 @@ class Agent:
         turn = self._decide(maintenance)
         self._memory, self._engine = turn.memory, turn.facts.local.engine
         self._log.turn(turn, epoch=self._epoch())
-        self._notify(turn)
-        self._publish(
+        self._telling.transitions(turn)
+        self._telling.publish(
             self._publisher.record(
                 turn.memory,
                 turn.facts,
@@ -134,7 +138,7 @@ class Agent:
             )
         )
         alive = [peer.host_id for peer in turn.facts.alive]
-        self._tell(self._env.broker.set_live_hosts, [self._settings.host_id, *alive])
+        self._telling.alive([self._settings.host_id, *alive])
 
     def _decide(self, maintenance: bool) -> Turn:
         """Observe, decide and execute; whatever happens in between, the records say it."""
@@ -174,32 +178,22 @@ class Agent:
             self._log.trouble(f"Cannot refresh vm.conf: {error}", self._now())
 
     def _keep_host_id(self) -> None:
+        """See that the lease on the host id is held. Raises Joining while it is being taken.
+
+        Nothing here waits for it, so that the agent can be stopped at any time.
+        """
         try:
             if not self._env.broker.host_id_locked():
-                log.info("Host id is not locked, trying to lock")
                 self._env.broker.lock_host_id()
-                self._sighted_at = self._now()  # that took its time, and was a look at storage
+            self._joining_since = None
         except (BrokerUnreachable, BrokerError) as error:
-            raise Blind(f"Cannot lock the host id: {error}") from error
-
-    def _notify(self, turn: Turn) -> None:
-        for step in turn.transitions:
-            if step.old is not step.new:
-                detail = f"{step.old.value}-{step.new.value}"
-                self._tell(self._env.broker.notify, EVENT, detail)
-
-    def _publish(self, record: Record) -> None:
-        try:
-            self._env.broker.write_block(encode_record(record))
-        except (BrokerUnreachable, BrokerError) as error:
-            raise Blind(f"Cannot write the whiteboard: {error}") from error
-
-    def _tell(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Tell the broker something that the cluster does not depend on."""
-        try:
-            call(*args, **kwargs)
-        except (BrokerUnreachable, BrokerError) as error:
-            log.warning("The broker was not told: %s", error)
+            if not isinstance(error, BrokerError) or error.kind != "joining":
+                raise Blind(f"Cannot lock the host id: {error}") from error
+            now = self._now()
+            self._joining_since = self._joining_since or now
+            if now - self._joining_since <= JOIN_SECONDS:
+                self._sighted_at = now  # sanlock is at work on the storage
+            raise Joining(f"Host id is not locked yet: {error.message}") from error
 
     def _farewell(self) -> None:
         """Say on the whiteboard that this agent has stopped, and give the host id back."""
@@ -210,11 +204,7 @@ class Agent:
             maintenance=self._world.files.local_maintenance(),
             conf_timestamp=self._conf_timestamp,
         )
-        try:
-            self._publish(record)
-            self._env.broker.release_host_id()
-        except (Blind, BrokerUnreachable, BrokerError) as error:
-            log.error("The whiteboard does not say that this agent has stopped: %s", error)
+        self._telling.farewell(record)
         log.info("Agent shutting down")
 
     def _wait(self, seconds: float) -> None:

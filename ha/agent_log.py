@@ -46,10 +46,10 @@ class TurnLog:
                 "Best remote host %s (id: %d, score: %d)", best.hostname, best.host_id, best.score
             )
 
-    def trouble(self, problem: str, now: float) -> None:
+    def trouble(self, problem: str, now: float, level: int = logging.ERROR) -> None:
         """Log why nothing could be decided, or what could not be fetched."""
         if self._due(problem, now, _TROUBLE_EVERY_SECONDS):
-            log.error("%s", problem)
+            log.log(level, "%s", problem)
 
     def bad_blocks(self, blocks: Sequence[Block], now: float) -> None:
         """Log the blocks that cannot be used; each message comes every quarter of an hour."""

@@ -5,25 +5,24 @@ no copy in memory that could show a host that is gone or a flag that was never w
 """
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from ha.core.record import BLOCK_BYTES, GLOBAL_BLOCK, MAX_HOST_ID, encode_global
 from ha.env.ports import (
     BrokerEnv,
     BrokerError,
-    HostIdTaken,
     LiveHosts,
-    Lockspace,
     LockspaceFailed,
     LostWrite,
     WhiteboardFailed,
 )
+from ha.errand import Errand, Unfinished
+from ha.host_lease import HostLease
 from ha.monitors import Monitors
 
 GLOBAL_WRITE_ATTEMPTS = 3
+LEAVE_SECONDS = 40.0
 
 log = logging.getLogger(__name__)
 
@@ -31,24 +30,37 @@ log = logging.getLogger(__name__)
 class BrokerService:
     """Serves one host id; safe to call from several threads.
 
-    Refusals are BrokerError: "not_locked" when the lease on the host id is not held, "lost_write"
-    when storage forgot a write, "storage" when it fails, "failed" when sanlock does.
+    Refusals are BrokerError: "not_locked" when the lease on the host id is not held, "joining"
+    while it is being taken, "lost_write" when storage forgot a write, "storage" when it fails,
+    "failed" when sanlock does.
     """
 
     def __init__(self, env: BrokerEnv, host_id: int, *, interval_seconds: float = 10.0) -> None:
         self._env = env
         self._host_id = host_id
         self._monitors = Monitors(env, interval_seconds)
-        self._joining = threading.Lock()
+        self._lease = HostLease(env.lockspace, env.vm_lockspace, host_id)
         self._live: tuple[tuple[int, ...], float] | None = None
 
     def start(self) -> None:
         """Start the monitors."""
         self._monitors.start()
 
-    def stop(self) -> None:
-        """Stop the monitors. The leases stay: a broker that is restarted must not lose them."""
+    def stop(self, *, host_goes_down: bool = False) -> None:
+        """Stop the monitors, and leave the lockspaces if the host goes down.
+
+        Else they stay. The engine VM may run here and needs them, and a broker that is restarted,
+        as by an update, would have to wait for them again.
+        """
         self._monitors.stop()
+        if host_goes_down:
+            leaving = Errand(
+                "leave-lockspaces", self._lease.leave_both, LockspaceFailed, LEAVE_SECONDS
+            )
+            try:
+                leaving.ask()
+            except Unfinished as error:
+                log.warning("The lockspaces are not left: %s", error)
 
     def monitors(self) -> Mapping[str, object]:
         """Return the six monitors' latest values."""
@@ -66,7 +78,7 @@ class BrokerService:
         """Write this host's block, while the lease on its id is held."""
         if len(block) != BLOCK_BYTES:
             raise BrokerError("bad_request", f"a block has {BLOCK_BYTES} bytes, not {len(block)}")
-        self._require_lease()
+        self._lease.require()
         with _storage_trouble():
             self._env.whiteboard.write_block(self._host_id, block)
 
@@ -75,7 +87,7 @@ class BrokerService:
 
         Upstream keeps one write waiting and so loses this one when the agent's comes after it.
         """
-        self._require_lease()
+        self._lease.require()
         block = encode_global(on)
         for attempt in range(1, GLOBAL_WRITE_ATTEMPTS + 1):
             try:
@@ -89,25 +101,16 @@ class BrokerService:
                 log.warning("%s; writing it again", refusal)
 
     def lock_host_id(self) -> None:
-        """Take the lease on this host's id in the VM's lockspace and the whiteboard's.
-
-        Both at once, as each takes 21 s with sanlock's default.
-        """
-        both = (self._env.vm_lockspace, self._env.lockspace)
-        with self._joining, _sanlock_trouble(), ThreadPoolExecutor(len(both)) as pool:
-            for joined in [pool.submit(_join, lockspace, self._host_id) for lockspace in both]:
-                joined.result()
+        """Take the lease on this host's id in both lockspaces; "joining" until it is held."""
+        self._lease.lock()
 
     def release_host_id(self) -> None:
         """Leave the whiteboard's lockspace; the VM's stays, as the VM may run here."""
-        with self._joining, _sanlock_trouble():
-            self._env.lockspace.leave(self._host_id)
+        self._lease.release()
 
     def host_id_locked(self) -> bool:
         """Whether the lease on this host's id is held in both lockspaces."""
-        with _sanlock_trouble():
-            both = (self._env.lockspace, self._env.vm_lockspace)
-            return all(lockspace.held(self._host_id) is True for lockspace in both)
+        return self._lease.locked()
 
     def set_live_hosts(self, host_ids: Sequence[int]) -> None:
         """Keep the agent's list of hosts alive."""
@@ -125,18 +128,6 @@ class BrokerService:
         """Queue a notification."""
         self._env.notifier.notify(event, detail)
 
-    def _require_lease(self) -> None:
-        with _sanlock_trouble():
-            held = self._env.lockspace.held(self._host_id)
-        if held is not True:
-            raise BrokerError("not_locked", f"the lease on host id {self._host_id} is not held")
-
-
-def _join(lockspace: Lockspace, host_id: int) -> None:
-    if lockspace.held(host_id) is not True:
-        log.info("Host id is not locked, trying to lock")
-        lockspace.join(host_id)
-
 
 @contextmanager
 def _storage_trouble() -> Iterator[None]:
@@ -146,13 +137,3 @@ def _storage_trouble() -> Iterator[None]:
         raise BrokerError("lost_write", str(error)) from error
     except WhiteboardFailed as error:
         raise BrokerError("storage", str(error)) from error
-
-
-@contextmanager
-def _sanlock_trouble() -> Iterator[None]:
-    try:
-        yield
-    except HostIdTaken as error:
-        raise BrokerError("failed", f"the host id is taken: {error}") from error
-    except LockspaceFailed as error:
-        raise BrokerError("failed", str(error)) from error

@@ -14,8 +14,8 @@ from ha.core.record import BLOCK_BYTES
 from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts
 
 TIMEOUT_SECONDS = 20.0
-# Joining a lockspace takes 21 s, and up to some minutes when the host id was in use before.
-LOCK_SECONDS = 300.0
+# sanlock writes to storage when it leaves a lockspace, and then waits for its own thread.
+RELEASE_SECONDS = 30.0
 
 
 class BrokerLink:
@@ -45,12 +45,12 @@ class BrokerLink:
         self._call("set_global_maintenance", {"on": on})
 
     def lock_host_id(self) -> None:
-        """Take the lease on this host's id in both lockspaces; takes up to minutes."""
-        self._call("lock_host_id", timeout_seconds=LOCK_SECONDS)
+        """Take the lease on this host's id in both lockspaces; "joining" while that goes on."""
+        self._call("lock_host_id")
 
     def release_host_id(self) -> None:
         """Give back the lease on the whiteboard's host id."""
-        self._call("release_host_id", timeout_seconds=LOCK_SECONDS)
+        self._call("release_host_id", timeout_seconds=RELEASE_SECONDS)
 
     def host_id_locked(self) -> bool:
         """Whether the lease on this host's id is held in both lockspaces."""

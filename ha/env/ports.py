@@ -68,7 +68,7 @@ class BrokerUnreachable(EnvError):
 
 
 class BrokerError(EnvError):
-    """`kind`: "not_locked", "storage", "lost_write", "bad_request" or "failed"."""
+    """`kind`: "not_locked", "joining", "storage", "lost_write", "bad_request" or "failed"."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -211,10 +211,16 @@ class HostIdLease(Protocol):
     """This host's id in the lockspaces, through the broker."""
 
     def lock_host_id(self) -> None:
-        """Take the lease on this host's id in both lockspaces; returns when both are held."""
+        """Take the lease on this host's id in both lockspaces; returns when both are held.
+
+        "joining" while that goes on, which it does also when nobody asks again.
+        """
 
     def release_host_id(self) -> None:
-        """Give back the lease on the whiteboard's host id; the VM's lockspace stays joined."""
+        """Give back the lease on the whiteboard's host id; the VM's lockspace stays joined.
+
+        One that is just being taken is given back when it comes.
+        """
 
     def host_id_locked(self) -> bool:
         """Whether both leases are held."""

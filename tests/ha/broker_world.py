@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
 from ha.core.sighting import VmSighting, VmState
-from ha.env.ports import BrokerEnv, HostIdTaken, LeaseHolder, WhiteboardFailed
+from ha.env.ports import BrokerEnv, HostIdTaken, LeaseHolder, LockspaceFailed, WhiteboardFailed
 from tests.ha.fakes import FakeClock
 
 
@@ -45,20 +45,32 @@ def _checked(host_id: int) -> int:
 
 
 class MemoryLockspace:
-    """One host's view of a lockspace that nobody else uses."""
+    """One host's view of a lockspace that nobody else uses.
+
+    A join waits until it is `free`; `trouble` is raised by the next joins, `busy` by the leaves.
+    """
 
     def __init__(self) -> None:
         self.host_id: int | None = None
         self.in_progress = False
         self.joins = 0
+        self.free = threading.Event()
+        self.free.set()
+        self.trouble: list[LockspaceFailed] = []
+        self.busy: list[LockspaceFailed] = []
 
     def join(self, host_id: int) -> None:
         self.joins += 1
+        assert self.free.wait(10)
+        if self.trouble:
+            raise self.trouble.pop(0)
         if self.host_id not in (None, host_id):
             raise HostIdTaken(f"host id {host_id}: this host holds {self.host_id}")
         self.host_id = host_id
 
     def leave(self, host_id: int) -> None:
+        if self.busy:
+            raise self.busy.pop(0)
         if self.host_id == host_id:
             self.host_id = None
 

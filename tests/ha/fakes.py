@@ -82,8 +82,10 @@ class FakeBroker:
         }
     )
     locked: bool = False
+    joining: float = 0.0  # how many calls it takes to lock
     trouble: EnvError | None = None
     live: tuple[int, ...] = ()
+    released: int = 0
     notes: list[str] = field(default_factory=list)
     reads: list[Sequence[int] | None] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
@@ -129,11 +131,15 @@ class FakeBroker:
 
     def lock_host_id(self) -> None:
         self._check()
+        if self.joining > 0:
+            self.joining -= 1
+            raise BrokerError("joining", "the lease is being taken")
         self.locked = True
 
     def release_host_id(self) -> None:
         self._check()
         self.locked = False
+        self.released += 1
 
     def host_id_locked(self) -> bool:
         self._check()

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,35 @@ def test_a_short_loss_of_sight_changes_nothing(host: Host) -> None:
 def test_a_lost_host_id_is_taken_again(host: Host) -> None:
     host.run(lambda: setattr(host.broker, "locked", False), lambda: None)
     assert len(host.broker.published) == 4
+
+
+def test_a_lease_that_takes_minutes_is_waited_for_turn_by_turn(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.broker.joining = 100  # 200 s
+    host.run(turns=102)
+    assert host.states == ["ReinitializeFSM", "EngineDown", "EngineDown", "AgentStopped"]
+    assert host.bell.waits[:100] == [2.0] * 100
+    lines = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert lines == []
+
+
+def test_a_lease_that_never_comes_ends_the_agent(host: Host) -> None:
+    host.broker.joining = math.inf
+    with pytest.raises(LostSight):
+        host.run(turns=1000)
+    assert 360 <= host.clock.now - 1000 <= 370
+    assert host.states == []
+
+
+def test_an_agent_that_is_stopped_before_it_has_its_lease_gives_it_up(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.broker.joining = math.inf
+    host.run(turns=2)
+    assert host.states == []
+    assert host.broker.released == 1  # else it would be held when it comes, by nobody
+    assert "The whiteboard does not say that this agent has stopped: " in caplog.text
 
 
 def test_an_unforeseen_error_is_raised_after_the_farewell(host: Host) -> None:

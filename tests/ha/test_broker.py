@@ -1,5 +1,6 @@
 """The broker, asked directly and through its socket: the same contract for both."""
 
+import errno
 import shutil
 import tempfile
 import threading
@@ -11,7 +12,7 @@ import pytest
 from ha.broker import BrokerService
 from ha.broker_server import BrokerServer
 from ha.core.record import BLOCK_BYTES, encode_global
-from ha.env.ports import Broker, BrokerError, LostWrite, WhiteboardFailed
+from ha.env.ports import Broker, BrokerError, LockspaceFailed, LostWrite, WhiteboardFailed
 from ha.rpc import BrokerLink
 from tests.ha.broker_world import BrokerWorld
 
@@ -124,6 +125,31 @@ def test_the_vms_lockspace_stays_when_the_host_id_is_given_back(
     broker.lock_host_id()
     broker.release_host_id()
     assert (world.lockspace.host_id, world.vm_lockspace.host_id) == (None, HOST_ID)
+
+
+def test_a_broker_that_is_stopped_keeps_the_lockspaces(world: BrokerWorld) -> None:
+    service = BrokerService(world.env, HOST_ID, interval_seconds=3600)
+    service.lock_host_id()
+    service.stop()
+    assert (world.lockspace.host_id, world.vm_lockspace.host_id) == (HOST_ID, HOST_ID)
+
+
+def test_a_broker_of_a_host_that_goes_down_leaves_them(world: BrokerWorld) -> None:
+    service = BrokerService(world.env, HOST_ID, interval_seconds=3600)
+    service.lock_host_id()
+    service.stop(host_goes_down=True)
+    assert (world.lockspace.host_id, world.vm_lockspace.host_id) == (None, None)
+
+
+def test_a_lockspace_that_cannot_be_left_in_time_does_not_hold_the_shutdown(
+    world: BrokerWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ha.broker.LEAVE_SECONDS", 0.05)
+    service = BrokerService(world.env, HOST_ID, interval_seconds=3600)
+    service.lock_host_id()
+    world.lockspace.busy = [LockspaceFailed("in use", errno.EBUSY)] * 10
+    service.stop(host_goes_down=True)
+    assert "leave-lockspaces has not come back within 0.05 s" in caplog.text
 
 
 def test_a_host_id_that_is_taken_is_an_error(broker: Broker, world: BrokerWorld) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,35 +22,13 @@ from ha.daemons import network_probe  # noqa: E402
 from ha.env.lockspace import initialise_lockspace  # noqa: E402
 from ha.env.ports import BrokerError, BrokerUnreachable  # noqa: E402
 from ha.rpc import BrokerLink  # noqa: E402
+from tests.ha.deployed import uuid, write_conf  # noqa: E402
 from tests.ha.fakes import settings_for  # noqa: E402
 
 MIB = 1024 * 1024
 CODE = "import sys; from pathlib import Path; from ha.config import Paths; " + (
     "from ha.daemons import serve_broker; serve_broker(Paths(Path(sys.argv[1])))"
 )
-
-
-def uuid(number: int) -> str:
-    return f"{number:08x}-1111-4111-8111-111111111111"
-
-
-KEYS = {
-    "host_id": "3",
-    "vmid": uuid(1),
-    "fqdn": "engine.invalid",
-    "domainType": "fc",
-    "sdUUID": uuid(2),
-    "metadata_image_UUID": uuid(3),
-    "metadata_volume_UUID": uuid(4),
-    "lockspace_image_UUID": uuid(5),
-    "lockspace_volume_UUID": uuid(6),
-    "conf_image_UUID": uuid(7),
-    "conf_volume_UUID": uuid(8),
-    "vm_disk_id": uuid(9),
-    "vm_disk_vol_id": uuid(10),
-    "bridge": "nobridge",
-    "network_test": "none",
-}
 
 
 @pytest.fixture
@@ -63,9 +42,7 @@ def root() -> Iterator[Path]:
             file.truncate(9 * MIB)
     initialise_lockspace("hosted-engine", devices / uuid(6), io_timeout_seconds=1)
     initialise_lockspace(uuid(2), devices / "ids", io_timeout_seconds=1)
-    conf = Paths(folder).hosted_engine_conf
-    conf.parent.mkdir(parents=True)
-    conf.write_text("".join(f"{key}={value}\n" for key, value in KEYS.items()))
+    write_conf(folder)
     yield folder
     shutil.rmtree(folder)
 
@@ -88,13 +65,21 @@ def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.05)
 
 
+def lock(link: BrokerLink) -> None:
+    deadline = time.monotonic() + 30
+    while not link.host_id_locked():
+        assert time.monotonic() < deadline
+        with suppress(BrokerError):  # "joining"
+            link.lock_host_id()
+
+
 def test_a_broker_lives(root: Path, broker: "subprocess.Popen[bytes]") -> None:
     paths = Paths(root)
     link = BrokerLink(paths.broker_socket)
     block = encode_record(Record(3, 42, 3400, "{}", "h3", maintenance=False, stopped=False))
     with pytest.raises(BrokerError, match="not_locked"):
         link.write_block(block)
-    link.lock_host_id()
+    lock(link)
     assert link.host_id_locked()
     link.write_block(block)
     link.set_global_maintenance(True)

@@ -1,0 +1,56 @@
+"""What the agent tells its broker: its record for the others, who is alive, and what changed."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import ParamSpec
+
+from ha.core.record import Record, encode_record
+from ha.env.ports import Broker, BrokerError, BrokerUnreachable
+from ha.observe import Blind
+from ha.turn import Turn
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+EVENT = "state_transition"
+
+
+class Telling:
+    """The agent's word to one broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def publish(self, record: Record) -> None:
+        """Write this host's block. Raises Blind."""
+        try:
+            self._broker.write_block(encode_record(record))
+        except (BrokerUnreachable, BrokerError) as error:
+            raise Blind(f"Cannot write the whiteboard: {error}") from error
+
+    def transitions(self, turn: Turn) -> None:
+        """Have people notified of every change of state."""
+        for step in turn.transitions:
+            if step.old is not step.new:
+                detail = f"{step.old.value}-{step.new.value}"
+                self._tell(self._broker.notify, EVENT, detail)
+
+    def alive(self, host_ids: Sequence[int]) -> None:
+        """Give the list of hosts alive, for the status command."""
+        self._tell(self._broker.set_live_hosts, host_ids)
+
+    def farewell(self, record: Record) -> None:
+        """Publish the last record and give the host id back; what of it fails is logged."""
+        try:
+            self.publish(record)
+        except Blind as error:
+            log.error("The whiteboard does not say that this agent has stopped: %s", error)
+        self._tell(self._broker.release_host_id)
+
+    def _tell(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Tell the broker something that the cluster does not depend on."""
+        try:
+            call(*args, **kwargs)
+        except (BrokerUnreachable, BrokerError) as error:
+            log.warning("The broker was not told: %s", error)
