@@ -91,7 +91,7 @@ docs: install ## Regenerate the generated pages.
 
 # Everything that pyproject.toml names, its dependencies and the build tools, with hashes and no URL.
 constraints: install ## Pin anew: the newest versions that work together today.
-	@tools=$$(mktemp -d); python3 -m venv $$tools; $$tools/bin/pip install -q pip-tools; \
+	@tools=$$(mktemp -d); /usr/bin/python3 -m venv $$tools; $$tools/bin/pip install -q pip-tools; \
 	$$tools/bin/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --all-extras \
 	    --all-build-deps --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host \
 	    --no-emit-find-links --upgrade -o constraints.txt pyproject.toml; rm -rf $$tools; \
