@@ -26,6 +26,7 @@ from tasks.decisions import AnswerRefused, PendingGate
 from tasks.journal import Draft, Journal, Kind, Phase, UnknownRun
 from tasks.settings import settings
 from tasks.timeline import WAY_BACK
+from tasks.way_back import way_back_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,7 @@ class Session:
         told = any(each.step == WAY_BACK and each.phase is Phase.NOTE for each in entries)
         if entry is None or told:
             return
-        if not any(each.phase is Phase.INTENT for each in entries):
-            tell("\nNothing has been changed.")
-            return
-        tell(f"\nWhat it leaves: {entry.on_failure.leaves.strip()}\n\nThe way back:")
-        for line in entry.on_failure.way_back:
-            tell(f"  - {line.strip().replace('runbook undo RUN', f'runbook undo {run.id[:8]}')}")
+        tell("\n" + "\n".join(way_back_lines(self.journal, run.id, entry)))
 
 
 def open_session() -> Session:

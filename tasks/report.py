@@ -1,6 +1,6 @@
 """What a run tells beside its log: artifacts in the UI, and the way back when it fails."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -12,6 +12,7 @@ from tasks.env import world
 from tasks.journal import Kind, Phase, Superseded
 from tasks.runs import CurrentRun, current_run, log
 from tasks.timeline import WAY_BACK, timeline
+from tasks.way_back import way_back_lines
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def _tell(entry: Entry, error: Exception) -> None:
     run = current_run()
     if run is None:
         return
-    lines = list(_way_back_lines(entry, run))
+    lines = list(way_back_lines(world().journal, run.run_id, entry))
     log().error("%s: %s", type(error).__name__, error)
     log().warning("%s", "\n".join(lines))
     payload = {"because": f"{type(error).__name__}: {error}"[:4000], "lines": lines}
@@ -81,40 +82,3 @@ def _tell(entry: Entry, error: Exception) -> None:
         ]
     )
     show("way-back", markdown, f"What run {run.run_id} leaves behind, and the way back")
-
-
-def _way_back_lines(entry: Entry, run: CurrentRun) -> Iterator[str]:
-    done = [
-        each
-        for each in world().journal.entries(run.run_id)
-        if each.phase in (Phase.INTENT, Phase.OUTCOME) and each.kind is Kind.CHANGE
-    ]
-    begun = {each.step for each in done if each.phase is Phase.INTENT}
-    ended = {each.step for each in done if each.phase is Phase.OUTCOME}
-    changed = [each.step for each in done if each.phase is Phase.OUTCOME]
-    unfinished = [each.step for each in done if each.step in begun - ended]
-    if not begun:
-        yield "Nothing has been changed."
-        return
-    yield f"Changed so far: {', '.join(changed) or 'nothing for certain'}."
-    if unfinished:
-        yield f"Begun and not known to have ended: {', '.join(dict.fromkeys(unfinished))}."
-    yield f"Left behind: {entry.on_failure.leaves}"
-    known = _facts(run)
-    yield "The way back:"
-    for line in entry.on_failure.way_back:
-        yield "  - " + " ".join(known.get(word, word) for word in line.split(" "))
-
-
-def _facts(run: CurrentRun) -> dict[str, str]:
-    """Return what the entry's commands leave open, as far as the run knows it by now."""
-    facts = {"RUN": run.run_id}
-    found = world().journal.find(run.run_id, Kind.CHANGE, "back_up_whiteboard", Phase.OUTCOME)
-    if found is not None:
-        backup = found.payload["value"]
-        facts |= {
-            "if=BACKUP": f"if={backup['path']}",
-            "of=TARGET": f"of={backup['target']}",
-            "count=SIZE/1M": f"count={backup['size_bytes'] // 1048576}",
-        }
-    return facts

@@ -1,0 +1,48 @@
+"""The way back of a run that did not complete: its entry's lines, filled in from the journal."""
+
+from collections.abc import Iterator
+
+from runbooks.catalogue import Entry
+from tasks.journal import Journal, Kind, Phase
+
+# What the entry's lines leave open; a line is left out while the run does not know what to put
+# there: without a backup nothing was written, so there is nothing to write back.
+OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "count=SIZE/1M"})
+# The run that wrote made the backup; its undo found it in the journal.
+BACKUP_STEPS = ((Kind.CHANGE, "back_up_whiteboard"), (Kind.CHECK, "require_backup_record"))
+MEBIBYTE = 1024 * 1024
+
+
+def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]:
+    """Return what a run has changed so far, what it leaves behind, and the way back."""
+    done = [each for each in journal.entries(run_id) if each.kind is Kind.CHANGE]
+    begun = [each.step for each in done if each.phase is Phase.INTENT]
+    changed = [each.step for each in done if each.phase is Phase.OUTCOME]
+    unfinished = dict.fromkeys(step for step in begun if step not in changed)
+    if not begun:
+        yield "Nothing has been changed."
+        return
+    yield f"Changed so far: {', '.join(changed) or 'nothing for certain'}."
+    if unfinished:
+        yield f"Begun and not known to have ended: {', '.join(unfinished)}."
+    yield f"Left behind: {entry.on_failure.leaves}"
+    yield "The way back:"
+    known = _known(journal, run_id)
+    for line in entry.on_failure.way_back:
+        words = line.split(" ")
+        if all(word in known for word in words if word in OPEN_WORDS):
+            yield "  - " + " ".join(known.get(word, word) for word in words)
+
+
+def _known(journal: Journal, run_id: str) -> dict[str, str]:
+    found = (journal.find(run_id, kind, step, Phase.OUTCOME) for kind, step in BACKUP_STEPS)
+    for entry in filter(None, found):
+        backup = entry.payload["value"]
+        return {
+            "RUN": run_id,
+            "ACTOR:": f"{backup['host']}:",
+            "if=BACKUP": f"if={backup['path']}",
+            "of=TARGET": f"of={backup['target']}",
+            "count=SIZE/1M": f"count={backup['size_bytes'] // MEBIBYTE}",
+        }
+    return {}
