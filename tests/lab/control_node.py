@@ -6,29 +6,40 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import pytest
 
 from flows.children import marked
 from flows.server import Place, ServerRecord, read_record
 from runbooks.catalogue import Entry, load
-from tasks.env import SystemClock, World
+from tasks.env import SystemClock, World, use_world
 from tasks.inventory import load_inventory
 from tasks.journal import Entry as JournalEntry
 from tasks.journal import Journal, Kind, Phase
 from tasks.shell import ShellLimits, ShellPool
 from tests.lab.cluster import Lab
-from tests.lab.commands import run
+from tests.lab.commands import LabError, run
 from tests.lab.demo_console import Command
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = "metadata-too-new"
 # The lab's agents take a turn every 2 s where production's take 10: as many turns, less waiting.
-SHORT_LIMITS = {"publish_seconds": 5, "quiet_seconds": 6, "settle_seconds": 6}
+SHORT_LIMITS = {"publish_seconds": 3, "quiet_seconds": 5, "settle_seconds": 5}
+LIMITS = "tasks.limits.catalogue"
 APPROVER = "ann"
+APPROVED = {"decision": "approve", "approver": APPROVER, "reason": "a test", "target": "lab"}
 
 Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+
+
+def nobody(gate: str, shown: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Answer no gate: none may be asked."""
+    raise AssertionError(f"gate {gate} was asked")
 
 
 class ControlNode(Command):
@@ -84,11 +95,17 @@ class ControlNode(Command):
         """Which processes serve."""
         return read_record(Place(self.home))
 
-    def world(self, ask: Ask) -> World:
-        """The real world for a run in this process: `ask` answers its gates."""
+    @contextmanager
+    def here(self, ask: "Ask | None" = None) -> Iterator[None]:
+        """Let runs in this process work on the real hosts; `ask` answers their gates.
+
+        Such a run is the same but for Prefect: what it refuses needs no server to be seen.
+        """
         inventory = load_inventory(self.inventory)
         pool = ShellPool(inventory, ShellLimits())
-        return World(pool.shell, self.journal, inventory, SystemClock(), ask=ask)
+        world = World(pool.shell, self.journal, inventory, SystemClock(), ask=ask or nobody)
+        with use_world(world), mock.patch(LIMITS, return_value=self.catalogue):
+            yield
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -116,8 +133,24 @@ class ControlNode(Command):
         return str(json.loads(self.read("undo", run_id, "--detach", "--json"))["run"]["id"])
 
     def latest(self) -> str:
-        """The id of the newest run."""
-        return self.journal.runs(limit=1)[0].run_id
+        """The id of the newest run; nothing if there is none yet."""
+        return next((each.run_id for each in self.journal.runs(limit=1)), "")
+
+    def wait_for_run(self, timeout_seconds: float = 60) -> str:
+        """Wait until a run is under way; return its id."""
+
+        def under_way() -> bool:
+            run_id = self.latest()
+            return bool(run_id) and not self.ended_as(run_id)
+
+        self.lab.wait_until(under_way, timeout_seconds, "a run is under way")
+        return self.latest()
+
+    def complaint(self, *words: str) -> str:
+        """Call the command, which must refuse; return what it complained of."""
+        with pytest.raises(LabError) as refused:
+            self.read(*words)
+        return str(refused.value)
 
     def wait_for_gate(self, run_id: str, timeout_seconds: float = 180) -> None:
         """Wait until the run waits at a gate, in journal and server alike."""
@@ -146,12 +179,6 @@ class ControlNode(Command):
         """The run's entries of a kind and phase, whose step begins with `step`."""
         found = self.journal.entries(run_id, kinds=(kind,))
         return [each for each in found if each.phase is phase and each.step.startswith(step)]
-
-    def entries_of_latest(self, kind: Kind) -> list[JournalEntry]:
-        """What the newest run has ended of a kind of step; nothing if there is no run that goes."""
-        runs = self.journal.runs(limit=1)
-        run_id = runs[0].run_id if runs else ""
-        return [] if self.ended_as(run_id) else self.entries(run_id, kind, Phase.OUTCOME)
 
     def attempts(self, run_id: str) -> int:
         """How often the run was entered."""

@@ -21,7 +21,7 @@ def test_a_run_goes_on_through_every_kill_and_writes_once(
     broken: Lab, control_node: ControlNode, dd: WatchedDd
 ) -> None:
     node, canary = control_node, idle_host(broken)
-    run_id = started_and_left_with_ctrl_c(broken, node, canary)
+    run_id = started_and_left_with_ctrl_c(node, canary)
     node.wait_for_gate(run_id)
     # At the gate nothing of the run is running; who would wake it is killed.
     node.kill(node.record.runner_pid)
@@ -45,17 +45,18 @@ def test_a_run_goes_on_through_every_kill_and_writes_once(
     assert broken.overlaps() == []
 
 
-def started_and_left_with_ctrl_c(lab: Lab, node: ControlNode, canary: str) -> str:
+def started_and_left_with_ctrl_c(node: ControlNode, canary: str) -> str:
     """Start a run, press Ctrl-C when it is under way, and return its id as it was told."""
     following = node.begin("run", RUNBOOK, "--cluster=lab", f"--param=canary={canary}")
-    lab.wait_until(lambda: bool(node.entries_of_latest(Kind.CHECK)), 60, "the run is under way")
+    run_id = node.wait_for_run()
     following.send_signal(signal.SIGINT)
     said, _ = following.communicate(timeout=20)
     assert following.returncode == NO_LONGER_FOLLOWING
     assert "the run goes on" in said
     told = re.search(r"runbook follow (\w+)", said)
     assert told
-    return str(node.status(told[1])["run"]["id"])
+    assert node.status(told[1])["run"]["id"] == run_id
+    return run_id
 
 
 def continued(lab: Lab, holds: Callable[[], bool]) -> float:
