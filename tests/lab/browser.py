@@ -62,6 +62,12 @@ class Browser:
         for box, value in zip(boxes.all(), fields.values(), strict=True):
             box.fill(value)
 
+    def show_artifact(self, key: str) -> None:
+        """The newest artifact of that key, as it reads."""
+        self.show(f"/artifacts/key/{key}", key)
+        self.page.locator("a[href*='/artifacts/artifact/']").first.click()
+        self.page.get_by_text("Raw").first.wait_for()
+
     def submit(self) -> None:
         """Press Submit and wait until the form is gone."""
         button = self.button("Submit")

@@ -45,7 +45,7 @@ def test_a_runbook_is_started_and_approved_in_the_ui(
         ui.show(f"/runs/flow-run/{run_id}", "Completed")
         keep(ui, "ui-run")
         for key in ("cluster-before", "block-table", "cluster-after", "timeline"):
-            ui.show(f"/artifacts/key/{key}", key)
+            ui.show_artifact(key)
             keep(ui, f"ui-{key}")
         assert ui.asked_hosts == {ui.url.split("/")[2]}, "the UI asked another host"
     (decision,) = node.entries(run_id, Kind.GATE, Phase.DECISION)
