@@ -47,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> int:
     # The bindings of libvirt and sanlock are on hosts only; the other verbs run anywhere.
-    from ha.agent import LostSight, NotConfigured  # noqa: PLC0415
+    from ha.agent import LostSight, StartPending  # noqa: PLC0415
+    from ha.agent_run import NotConfigured  # noqa: PLC0415
     from ha.daemons import serve_agent, serve_broker  # noqa: PLC0415
     from ha.env.ports import BrokerError  # noqa: PLC0415
     from ha.storage_domain import StorageError  # noqa: PLC0415
@@ -60,7 +61,7 @@ def _serve(options: argparse.Namespace) -> int:
     except NotConfigured as error:
         log.error("%s", error)
         return NOT_CONFIGURED
-    except (ConfigError, StorageError, BrokerError, LostSight) as error:
+    except (ConfigError, StorageError, BrokerError, LostSight, StartPending) as error:
         log.error("%s", error)
         return FAILURE
     return 0

@@ -5,7 +5,6 @@ a non-zero status after the farewell was published, and systemd starts it again.
 """
 
 import logging
-import signal
 import socket
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ from ha.agent_log import TurnLog
 from ha.bell import Bell
 from ha.config import Settings
 from ha.core.actions import Action
-from ha.core.engine_health import overlay
+from ha.core.engine_health import LOCKED, StartPhase, overlay
 from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
 from ha.core.score import CoreSettings
 from ha.env.ports import BrokerError, BrokerUnreachable, Env
@@ -33,12 +32,12 @@ JOIN_SECONDS = 300
 _EVENT_GRACE_SECONDS = 1.0
 
 
-class NotConfigured(Exception):
-    """Raised when hosted-engine.conf says that this host is not to run the agent."""
-
-
 class Joining(Blind):
     """Raised while the lease on the host id is being taken."""
+
+
+class StartPending(Exception):
+    """Raised when the agent ends while libvirt may still bring the engine VM up for it."""
 
 
 class LostSight(Exception):
@@ -196,9 +195,18 @@ class Agent:
             raise Joining(f"Host id is not locked yet: {error.message}") from error
 
     def _farewell(self) -> None:
-        """Say on the whiteboard that this agent has stopped, and give the host id back."""
+        """Say on the whiteboard that this agent has stopped, and give the host id back.
+
+        Raises StartPending, and says nothing, while the VM may yet come up by this agent's doing.
+        """
+        if not self._executor.give_up_start():
+            raise StartPending(
+                "The start of the engine VM cannot be ended and the VM may yet come up here: the"
+                " whiteboard does not say that this agent has stopped"
+            )
+        given_up = self._executor.start.phase is StartPhase.LOCKED
         record = self._publisher.farewell(
-            self._engine,
+            LOCKED if given_up else self._engine,
             now=self._now(),
             wall_seconds=self._env.clock.wall(),
             maintenance=self._world.files.local_maintenance(),
@@ -218,15 +226,3 @@ class Agent:
 
     def _epoch(self) -> float:
         return self._env.clock.wall() - self._env.clock.monotonic()
-
-
-def run_agent(world: World, settings: Settings) -> None:
-    """Run the agent of this host until SIGTERM or SIGINT.
-
-    Raises NotConfigured, LostSight, and whatever nobody thought of: the process then ends non-zero.
-    """
-    if not settings.host.configured:
-        raise NotConfigured("Hosted Engine is not configured. Shutting down.")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: world.bell.stop())
-    Agent(world, settings).run()

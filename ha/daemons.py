@@ -5,8 +5,9 @@ import signal
 import threading
 from functools import partial
 
-from ha.agent import World, run_agent
+from ha.agent import World
 from ha.agent_files import HostFiles
+from ha.agent_run import run_agent
 from ha.bell import QueueBell
 from ha.broker import BrokerService
 from ha.broker_server import BrokerServer

@@ -9,6 +9,9 @@ from ha.core.engine_health import NO_START, Start, StartPhase, settle
 from ha.core.facts import EngineStatus, Monotonic
 from ha.env.ports import EngineVm, VmAlreadyRuns, VmLocked, VmMissing, VmTrouble
 
+START_GRACE_SECONDS = 5.0
+END_GRACE_SECONDS = 1.0
+
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +39,7 @@ class Executor:
         self._now = now
         self._ring = ring
         self._start = NO_START
+        self._starting: threading.Thread | None = None
 
     @property
     def start(self) -> Start:
@@ -45,6 +49,32 @@ class Executor:
     def settle(self, status: EngineStatus) -> None:
         """Forget an ended start once the monitor has seen the VM up for long."""
         self._start = settle(self._start, status, self._now())
+
+    def give_up_start(self) -> bool:
+        """See that no start of ours completes from here on; False when one still may.
+
+        One that is about to succeed gets a moment, and a VM that runs is left alone. But a start
+        that waits for the lease would go on in libvirt after this process, and bring the VM up
+        minutes after the others, and the operator, were told that this agent has stopped. So the
+        waiting VM's power is cut. (A child process to kill, or closing the connection, would not
+        help: libvirt goes on with what it was asked for.)
+        """
+        if self._starting is None:
+            return True
+        self._starting.join(START_GRACE_SECONDS)
+        if self._start.phase is not StartPhase.RUNNING:
+            return True
+        log.info("The start of the engine VM waits for its lease, and is given up")
+        try:
+            self._engine_vm.power_off()
+        except VmTrouble as error:
+            log.error("Failed to end the start of the engine VM: '%s'", error)
+            self._starting.join(END_GRACE_SECONDS)
+            return self._start.phase is not StartPhase.RUNNING
+        # libvirt reports that as a lock that was not got, but only when the wait is over.
+        self._starting.join(END_GRACE_SECONDS)
+        self._start = Start(StartPhase.LOCKED, self._now())
+        return True
 
     def perform(self, action: Action) -> bool:
         """Carry out one request and tell whether it was accepted."""
@@ -66,7 +96,10 @@ class Executor:
             return False
         self._start = Start(StartPhase.RUNNING, self._now())
         # A daemon: an agent that is told to stop does not wait for a lease.
-        threading.Thread(target=self._run_start, args=(xml,), name="start-vm", daemon=True).start()
+        self._starting = threading.Thread(
+            target=self._run_start, args=(xml,), name="start-vm", daemon=True
+        )
+        self._starting.start()
         return True
 
     def _run_start(self, xml: str) -> None:

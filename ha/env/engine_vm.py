@@ -7,12 +7,14 @@ lifecycle events. An unreachable libvirt is reported as such, and connected to a
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import libvirt
 
 from ha.core.sighting import StopReason, VmSighting, VmState
+from ha.env.emulator import Emulator
 from ha.env.engine_vm_link import LibvirtLink
 from ha.env.ports import (
     VmAlreadyRuns,
@@ -26,6 +28,8 @@ from ha.env.ports import (
 VM_NAME = "HostedEngine"
 SYSTEM_URI = "qemu:///system"
 STOP_EVENT_GRACE_SECONDS = 0.5
+END_START_SECONDS = 10.0
+END_START_PAUSE_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,9 @@ class LibvirtEngineVm:
     def __init__(self, uri: str = SYSTEM_URI, name: str = VM_NAME) -> None:
         self._link = LibvirtLink(uri, self._on_event, self._on_close, self._on_return)
         self._name = name
+        self._emulator = Emulator(name)
+        self._starting = threading.Event()
+        self._start_cut = False
         self._callbacks: list[Callable[[VmSighting], None]] = []
         self._changed = threading.Condition()
         self._stop_reason: StopReason | None = None
@@ -81,34 +88,39 @@ class LibvirtEngineVm:
         Blocks while the lease's owner only looks dead. Raises VmAlreadyRuns, VmLocked,
         VmStartFailed, and VmUnreachable when nobody knows whether it started.
         """
-        seen = self.sighting()
-        if seen.state is VmState.UNKNOWN:
-            raise VmUnreachable("libvirt does not answer")
-        if seen.state not in (*_REPLACEABLE, VmState.MISSING):
-            raise VmAlreadyRuns(seen.state.value)
-        if seen.state is VmState.PAUSED:
-            log.info("VM exists and is %s, cleaning up and restarting", seen.state.value)
-            self.power_off()
-        self._remember_stop(None, here=True)
+        self._start_cut = False
+        self._starting.set()
         try:
-            with self._link.asking(VmStartFailed) as connection:
-                connection.createXML(xml, 0)
-        except VmStartFailed as refusal:
-            locked = any(text in str(refusal) for text in _LOCK_TEXTS)
-            self._remember_stop(StopReason.LOCKED if locked else StopReason.FAILED)
-            if locked:
-                raise VmLocked(str(refusal)) from refusal
-            raise
+            self._start(xml)
+        finally:
+            self._starting.clear()
 
     def shutdown(self) -> None:
-        """Press the power button. Raises VmMissing, VmTrouble, VmUnreachable."""
+        """Press the power button. Raises VmMissing, VmTrouble, VmUnreachable.
+
+        One that is still being started has none.
+        """
+        if self._starting.is_set():
+            raise VmTrouble(f"{self._name} is still being started")
         with self._link.asking(VmTrouble) as connection:
             self._domain(connection).shutdown()
 
     def power_off(self) -> None:
-        """Cut the power; off when this returns. Raises VmMissing, VmTrouble, VmUnreachable."""
-        with self._link.asking(VmTrouble) as connection:
-            self._domain(connection).destroy()
+        """Cut the power; off when this returns. Raises VmMissing, VmTrouble, VmUnreachable.
+
+        Also of a VM whose start by this object waits for the lease: then the emulator is killed.
+        libvirt would carry out a `destroy` when the wait is over, which may take minutes, and the
+        start also when nobody is connected any more; without the emulator it fails.
+        """
+        deadline = time.monotonic() + END_START_SECONDS
+        while self._starting.is_set():
+            self._start_cut = True
+            if self._emulator.kill(END_START_SECONDS):
+                return
+            if time.monotonic() > deadline:
+                raise VmTrouble(f"{self._name} is still being started, and no emulator is found")
+            time.sleep(END_START_PAUSE_SECONDS)
+        self._destroy()
 
     def sighting(self) -> VmSighting:
         """Look at the VM now."""
@@ -134,6 +146,32 @@ class LibvirtEngineVm:
         """
         self._callbacks.append(callback)
         self.sighting()
+
+    def _start(self, xml: str) -> None:
+        seen = self.sighting()
+        if seen.state is VmState.UNKNOWN:
+            raise VmUnreachable("libvirt does not answer")
+        if seen.state not in (*_REPLACEABLE, VmState.MISSING):
+            raise VmAlreadyRuns(seen.state.value)
+        if seen.state is VmState.PAUSED:
+            log.info("VM exists and is %s, cleaning up and restarting", seen.state.value)
+            self._destroy()
+        if self._start_cut:
+            raise VmStartFailed("Its power was cut before it was started")
+        self._remember_stop(None, here=True)
+        try:
+            with self._link.asking(VmStartFailed) as connection:
+                connection.createXML(xml, 0)
+        except VmStartFailed as refusal:
+            locked = any(text in str(refusal) for text in _LOCK_TEXTS)
+            self._remember_stop(StopReason.LOCKED if locked else StopReason.FAILED)
+            if locked:
+                raise VmLocked(str(refusal)) from refusal
+            raise
+
+    def _destroy(self) -> None:
+        with self._link.asking(VmTrouble) as connection:
+            self._domain(connection).destroy()
 
     def _gone(self, otherwise: VmSighting | None = None) -> VmSighting:
         # The event that says how it stopped may be a moment behind the look that found it gone.

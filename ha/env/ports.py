@@ -143,7 +143,10 @@ class EngineVm(Protocol):
         """Press its power button; returns at once. Raises VmMissing, VmTrouble, VmUnreachable."""
 
     def power_off(self) -> None:
-        """Cut its power; returns when it is off. Raises VmMissing, VmTrouble, VmUnreachable."""
+        """Cut its power; returns when it is off. Raises VmMissing, VmTrouble, VmUnreachable.
+
+        It also ends a start that this object has under way.
+        """
 
     def sighting(self) -> VmSighting:
         """What is seen of it now; an unreachable libvirt is a sighting too (UNKNOWN)."""

@@ -1,11 +1,13 @@
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ha.agent import LostSight, NotConfigured, run_agent
-from ha.env.ports import VmLocked, VmMissing
+from ha.agent import LostSight, StartPending
+from ha.agent_run import NotConfigured, run_agent
+from ha.env.ports import VmLocked, VmMissing, VmTrouble
 from tests.ha.agent_bench import Host
 from tests.ha.fakes import (
     UNREACHABLE,
@@ -59,6 +61,38 @@ def test_the_agent_stops_without_touching_the_vm_and_says_so(host: Host) -> None
     assert last.vm == "up"
     assert host.vm.calls == []
     assert not host.broker.locked
+
+
+def test_a_start_that_waits_is_ended_before_the_agent_says_that_it_has_stopped(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ha.execute.START_GRACE_SECONDS", 0.05)
+    over, told = threading.Event(), []
+
+    def power_off() -> None:
+        told.append(host.states[-1])
+        over.set()
+
+    monkeypatch.setattr(host.vm, "start", lambda _xml: over.wait(10))
+    monkeypatch.setattr(host.vm, "power_off", power_off)
+    host.run(turns=8)
+    assert told == ["EngineStarting"]
+    last = host.broker.published[-1]
+    assert (last.state, last.vm) == ("AgentStopped", "down")
+
+
+def test_an_agent_does_not_say_that_it_has_stopped_while_its_start_may_complete(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ha.execute.START_GRACE_SECONDS", 0.05)
+    over = threading.Event()
+    host.vm.trouble["power_off"] = VmTrouble("no emulator is found")
+    monkeypatch.setattr(host.vm, "start", lambda _xml: over.wait(10))
+    with pytest.raises(StartPending, match="may yet come up"):
+        host.run(turns=8)
+    assert host.states[-1] == "EngineStarting"
+    assert host.broker.locked  # nobody may take this host for one that is gone
+    over.set()
 
 
 def test_maintenance_set_while_the_agent_runs_is_published(host: Host) -> None:

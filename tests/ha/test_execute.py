@@ -1,4 +1,5 @@
 import queue
+import threading
 
 import pytest
 
@@ -109,3 +110,86 @@ def test_an_ended_start_is_forgotten_once_the_vm_was_up_for_long() -> None:
     bench.now += 60
     bench.executor.settle(up)
     assert bench.executor.start.phase is StartPhase.NONE
+
+
+class SlowStart:
+    """A start that waits until it is let go, or until its power is cut."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.over = threading.Event()
+        self.trouble: EnvError | None = None
+        bench.vm.start = self.start  # type: ignore[method-assign]
+        bench.vm.power_off = self.power_off  # type: ignore[method-assign]
+        self.cuts = 0
+
+    def start(self, _xml: str) -> None:
+        assert self.over.wait(10)
+        if self.trouble is not None:
+            raise self.trouble
+
+    def power_off(self) -> None:
+        self.cuts += 1
+        self.trouble = VmLocked("Failed to acquire lock")
+        self.over.set()
+
+
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ha.execute.START_GRACE_SECONDS", 0.05)
+
+
+def test_without_a_start_there_is_nothing_to_give_up() -> None:
+    bench = Bench()
+    assert bench.executor.give_up_start() is True
+    assert bench.start() is StartPhase.STARTED
+    assert bench.executor.give_up_start() is True
+    assert bench.vm.calls == ["start <domain/>"]  # a VM that runs is left alone
+
+
+def test_a_start_that_is_about_to_succeed_gets_a_moment() -> None:
+    bench = Bench()
+    slow = SlowStart(bench)
+    bench.executor.perform(Action.START_VM)
+    threading.Timer(0.2, slow.over.set).start()
+    assert bench.executor.give_up_start() is True
+    assert bench.executor.start.phase is StartPhase.STARTED
+    assert slow.cuts == 0
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_a_start_that_waits_is_ended() -> None:
+    bench = Bench()
+    slow = SlowStart(bench)
+    bench.executor.perform(Action.START_VM)
+    assert bench.executor.give_up_start() is True
+    assert slow.cuts == 1
+    assert bench.executor.start.phase is StartPhase.LOCKED
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_a_start_that_ended_just_now_needs_no_end() -> None:
+    bench = Bench()
+    slow = SlowStart(bench)
+
+    def gone() -> None:
+        slow.over.set()
+        raise VmMissing("there is no such VM")
+
+    bench.vm.power_off = gone  # type: ignore[method-assign]
+    bench.executor.perform(Action.START_VM)
+    assert bench.executor.give_up_start() is True
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_a_start_that_cannot_be_ended_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    slow = SlowStart(bench)
+
+    def refuse() -> None:
+        raise VmTrouble("no emulator is found")
+
+    bench.vm.power_off = refuse  # type: ignore[method-assign]
+    bench.executor.perform(Action.START_VM)
+    assert bench.executor.give_up_start() is False
+    assert "no emulator is found" in caplog.text
+    slow.over.set()
