@@ -39,7 +39,8 @@ def why_not() -> list[str]:
     reasons = []
     if os.geteuid() != 0:
         reasons.append("the lab needs root (namespaces, mounts, control groups)")
-    packages = {name for tool, name in COMMANDS.items() if not shutil.which(tool)}
+    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # where an ordinary user does not look
+    packages = {name for tool, name in COMMANDS.items() if not shutil.which(tool, path=search)}
     packages |= {name for path, name in FILES.items() if not Path(path).exists()}
     if packages:
         names = " ".join(sorted(packages))
