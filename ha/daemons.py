@@ -24,6 +24,7 @@ from ha.env.probes import HostProbes
 from ha.env.whiteboard import StorageWhiteboard
 from ha.recorder import FlightRecorder
 from ha.rpc import BrokerLink
+from ha.services import host_goes_down
 from ha.storage_domain import connect, storage_domain_of
 
 # Beyond the time in which the broker gives up on storage that hangs.
@@ -47,7 +48,7 @@ def serve_broker(paths: Paths) -> None:
         service.start()
         log.info("Broker of host id %s listens on %s", settings.host.host_id, paths.broker_socket)
         server.serve_forever()
-        service.stop()
+        service.stop(host_goes_down=host_goes_down())
     paths.broker_socket.unlink(missing_ok=True)
     log.info("Broker shutting down")
 

@@ -1,10 +1,14 @@
 """The host's services, through systemctl."""
 
+import logging
 import subprocess
 from typing import Protocol
 
 SYSTEMCTL_LIMIT_SECONDS = 90.0
+SHUTDOWN_LOOK_SECONDS = 5.0
 _STOPPED = ("inactive", "failed")
+
+log = logging.getLogger(__name__)
 
 
 class ServicesFailed(Exception):
@@ -40,8 +44,22 @@ class SystemdServices:
         _systemctl("enable", "--now", unit)
 
 
+def host_goes_down() -> bool:
+    """Whether systemd shuts this host down or reboots it; False when it does not say."""
+    try:
+        done = _systemctl(
+            "is-system-running", allowed=(0, 1, 4), limit_seconds=SHUTDOWN_LOOK_SECONDS
+        )
+    except ServicesFailed as error:
+        log.warning("Whether the host goes down is not known: %s", error)
+        return False
+    return done.stdout.strip() == "stopping"
+
+
 def _systemctl(
-    *arguments: str, allowed: tuple[int, ...] = (0,)
+    *arguments: str,
+    allowed: tuple[int, ...] = (0,),
+    limit_seconds: float = SYSTEMCTL_LIMIT_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     line = " ".join(("systemctl", *arguments))
     try:
@@ -49,7 +67,7 @@ def _systemctl(
             ["systemctl", *arguments],
             capture_output=True,
             text=True,
-            timeout=SYSTEMCTL_LIMIT_SECONDS,
+            timeout=limit_seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -83,8 +83,9 @@ def _host_id_taken(host: Host, domain: StorageDomain, host_id: int) -> Iterator[
         lockspace.join(host_id)
     except HostIdTaken as error:
         raise Refused(
-            f"sanlock refuses host id {host_id}: the host runs, or this host still holds its own"
-            f" id (systemctl stop ovirt-ha-broker). {error}"
+            f"sanlock refuses host id {host_id}: the host runs, or this host still holds its own id"
+            " because its agent was killed. An agent that is stopped gives it back:"
+            f" systemctl restart ovirt-ha-agent; systemctl stop ovirt-ha-agent. {error}"
         ) from error
     try:
         yield

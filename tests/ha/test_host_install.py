@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from ha.agent_run import STOP_LIMIT_SECONDS
+from ha.broker import LEAVE_SECONDS
+from ha.execute import END_GRACE_SECONDS, START_GRACE_SECONDS
+from ha.host_lease import BUSY_SECONDS
+from ha.rpc import RELEASE_SECONDS, TIMEOUT_SECONDS
+from ha.services import SHUTDOWN_LOOK_SECONDS
+
 PROJECT = Path(__file__).resolve().parents[2]
+AGENT = PROJECT / "ha/host/ovirt-ha-agent.service"
+BROKER = PROJECT / "ha/host/ovirt-ha-broker.service"
 
 
 @pytest.fixture
@@ -29,13 +38,40 @@ def test_files(installed: Path) -> None:
 
 @pytest.mark.parametrize(("name", "restart"), [("broker", "on-failure"), ("agent", "always")])
 def test_units(installed: Path, name: str, restart: str) -> None:
-    unit = configparser.ConfigParser(interpolation=None, strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(installed / f"lib/systemd/system/ovirt-ha-{name}.service")
+    unit = unit_of(installed / f"lib/systemd/system/ovirt-ha-{name}.service")
     condition = unit["Unit"]["ConditionFileNotEmpty"]
     assert condition == "/etc/ovirt-hosted-engine/hosted-engine.conf"
     assert unit["Service"]["ExecStart"] == f"/usr/bin/python3 -P -m ha {name}"
     assert unit["Service"]["Restart"] == restart
+
+
+def seconds(text: str) -> float:
+    assert text.endswith("s")
+    return float(text[:-1])
+
+
+def unit_of(file: Path) -> configparser.ConfigParser:
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(file)
+    return unit
+
+
+def test_the_agent_ends_by_itself_before_systemd_ends_it() -> None:
+    limit_seconds = seconds(unit_of(AGENT)["Service"]["TimeoutStopSec"])
+    assert limit_seconds >= STOP_LIMIT_SECONDS + 10
+    # Its own limit leaves time for every part of its way out.
+    parts = TIMEOUT_SECONDS, START_GRACE_SECONDS, END_GRACE_SECONDS, RELEASE_SECONDS
+    assert sum(parts) + TIMEOUT_SECONDS + 10 <= STOP_LIMIT_SECONDS  # 10 s: END_START_SECONDS
+
+
+def test_the_broker_leaves_its_lockspaces_before_systemd_ends_it() -> None:
+    limit_seconds = seconds(unit_of(BROKER)["Service"]["TimeoutStopSec"])
+    assert limit_seconds >= LEAVE_SECONDS + SHUTDOWN_LOOK_SECONDS + 10
+    assert BUSY_SECONDS < LEAVE_SECONDS
+    # At shutdown what stops the guests comes first: a lockspace that a VM uses cannot be left.
+    assert "libvirt-guests.service" in unit_of(BROKER)["Unit"]["Before"].split()
+    assert "sanlock.service" in unit_of(BROKER)["Unit"]["After"].split()
 
 
 def test_the_command_runs_from_there_alone(installed: Path) -> None:

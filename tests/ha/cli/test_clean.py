@@ -100,6 +100,9 @@ def test_force_does_not_clean_a_host_that_sanlock_sees(stored: SimHost) -> None:
     stored.sanlock.refuses = HostIdTaken("host id 2", -262)
     assert stored.run("--clean-metadata", "--host-id=2", "--force-cleanup") == 1
     assert "sanlock refuses host id 2" in stored.complained
+    # What gives this host's own id back is an agent that ends; a broker that ends keeps it.
+    assert "systemctl restart ovirt-ha-agent; systemctl stop ovirt-ha-agent" in stored.complained
+    assert "ovirt-ha-broker" not in stored.complained
     assert any(stored.whiteboard.blocks[2])
 
 
