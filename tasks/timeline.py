@@ -48,8 +48,8 @@ def came_to(entry: Entry) -> str:
     elif entry.kind is Kind.CHANGE:
         value = payload.get("value", "")
         said = value if isinstance(value, str) else "changed"
-    elif entry.kind is Kind.CHECK and entry.phase is Phase.OUTCOME:
-        said = "holds"
+    elif entry.phase is Phase.OUTCOME:
+        said = "done" if entry.kind is Kind.LOOK else "holds"
     elif entry.kind is Kind.RUN and "as" in payload:
         said = f"{entry.phase.value}: {payload['as']}"
     else:
