@@ -68,6 +68,10 @@ class Place:
     def logs(self) -> Path:
         return self.home / "logs"
 
+    @property
+    def temporary(self) -> Path:
+        return self.home / "tmp"
+
 
 @dataclass(frozen=True, slots=True)
 class ServerRecord:
@@ -85,7 +89,7 @@ class ServerRecord:
 def make_place(home: Path) -> Place:
     """Create the directories of a home, closed to other users."""
     place = Place(home.absolute())
-    for folder in (place.home, place.prefect_home, place.logs):
+    for folder in (place.home, place.prefect_home, place.logs, place.temporary):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -147,6 +151,8 @@ def environment(place: Place, port: int) -> dict[str, str]:
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
         "PREFECT_API_AUTH_STRING": credentials(place),
         "RUNBOOKS_HOME": str(place.home),
+        # Prefect's runner keeps files under one name for all users of a machine otherwise.
+        "TMPDIR": str(place.temporary),
         "NO_PROXY": ",".join(filter(None, (inherited.get("NO_PROXY"), HOST))),
     }
 

@@ -67,6 +67,7 @@ def test_the_environment_is_silent_and_forgets_the_callers_prefect(tmp_path, mon
     monkeypatch.setenv("RUNBOOKS_INVENTORY", "inventory.toml")
     monkeypatch.chdir(tmp_path)
     made = environment(make_place(tmp_path / "home"), 4321)
+    assert made["TMPDIR"] == str(tmp_path / "home" / "tmp")  # /tmp/runner_storage is another user's
     assert made["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
     assert "PREFECT_PROFILE" not in made
     assert made["RUNBOOKS_INVENTORY"] == str(tmp_path / "inventory.toml")
