@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ha.core.record import judge_whiteboard
+from ha.core.record import Record, judge_whiteboard
 from tests.lab import state
 from tests.lab.cluster import Lab
 from tests.lab.commands import LabError
@@ -61,13 +61,17 @@ def up(console: Console) -> int:
         console.fail("demo approve its own gate as the approver `demo`")
         return 2
     lab = Lab("demo", timing=TIMING, say=console.say)
-    command = Command(home(), lab.inventory_path)
+    play(lab, Command(home(), lab.inventory_path), console)
+    return 0
+
+
+def play(lab: Lab, command: Command, console: Console) -> None:
+    """Bring up what is not up yet, break it, repair it, prove it. Raises DemoFailed, LabError."""
     boot(lab, command, console)
     break_whiteboard(lab, console)
     run_id = repair(command, console)
     prove(lab, console)
     console.record(command, run_id)
-    return 0
 
 
 def down(console: Console) -> int:
@@ -189,10 +193,15 @@ def follow_and_approve(command: Command, console: Console, run_id: str) -> None:
 def prove(lab: Lab, console: Console) -> None:
     """See for ourselves what the runbook says. Raises DemoFailed."""
     console.title("Seen from outside")
-    bad = [block for block in judge_whiteboard(lab.read_metadata()) if block.bad]
+    blocks = judge_whiteboard(lab.read_metadata())
+    bad = [block.host_id for block in blocks if block.bad]
     if bad:
-        raise DemoFailed(f"bad blocks on the whiteboard: {[block.host_id for block in bad]}")
+        raise DemoFailed(f"bad blocks on the whiteboard: {bad}")
     console.say("the whiteboard has no bad block")
+    states = sorted(str(each.record.state) for each in blocks if isinstance(each.record, Record))
+    if states != ["EngineDown", "EngineDown", "EngineUp"]:
+        raise DemoFailed(f"the cluster is not stable: {states}")
+    console.say("one host is EngineUp, two are EngineDown and ready to take over")
     if not lab.engine_answers():
         raise DemoFailed("the engine stand-in does not answer on its health page")
     console.say(f"the engine stand-in answers; it runs on {running_on(lab)}")
