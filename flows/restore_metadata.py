@@ -15,6 +15,7 @@ from tasks.checks import require_hosts_ready, require_one_configuration, require
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
 from tasks.services import require_stopped
+from tasks.under_way import require_nothing_under_way
 
 
 @flow(name="restore-metadata", flow_run_name="restore-metadata {cluster}")
@@ -25,6 +26,7 @@ def restore_metadata(cluster: str, run_id: str) -> None:
     # Checks: nothing is changed, so a refusal needs no clean-up.
     backup = require_backup_record(cluster, run_id)
     require_hosts_ready(cluster)
+    require_nothing_under_way(cluster)
     volume = require_one_configuration(cluster)
     target = require_one_target(cluster, volume)
     site = require_restorable(cluster, target, backup)

@@ -29,6 +29,7 @@ from tasks.services import (
     wait_until_stopped,
 )
 from tasks.status import read_baseline, read_block_table, read_final_status, wait_until_stable
+from tasks.under_way import require_nothing_under_way
 from tasks.zeroing import prove_write, require_unchanged, write_maintenance_flag, write_zeros
 
 BACKUPS = "/var/lib/hosted-engine-runbooks/backups"
@@ -41,6 +42,7 @@ def zero_metadata(cluster: str, canary: str | None = None, backup_directory: str
     """Zero the bad blocks of the whiteboard while all agents and brokers are stopped."""
     # Checks: nothing is changed, so a refusal needs no clean-up.
     require_hosts_ready(cluster)
+    require_nothing_under_way(cluster)
     volume = require_one_configuration(cluster)
     target = require_one_target(cluster, volume)
     require_bad_block(cluster, target)

@@ -9,6 +9,7 @@ from tasks.env import LostContact, Ran, Shell, world
 from tasks.runs import log
 from tasks.step_scripts import POLL, START, STOP
 
+RUNNING = "RUNNING"
 CHUNK_BYTES = 65_536
 KEPT_BYTES = 262_144  # of the output, from its end
 POLL_TRIES = 12  # of 0.2 s each on the host
@@ -75,9 +76,14 @@ class Step:
         return f"{self.run_id}.{self.name}"
 
     @property
+    def folder(self) -> str:
+        """Return where the host keeps what it knows of the step."""
+        return str(self.store / self.step_id)
+
+    @property
     def place(self) -> str:
         """Return where the host keeps the output."""
-        return str(self.store / self.step_id / "out")
+        return f"{self.folder}/out"
 
     def ask(self, script: str, *args: str) -> Ran:
         """Run one of the step scripts on the host."""
@@ -115,6 +121,11 @@ def wait(this: Step, timeout_seconds: float, progress: Callable[[str], None]) ->
                 f"{this.shell.host}: step {this.step_id} has not ended within"
                 f" {timeout_seconds:.0f} s; it still runs there, output in {this.place}"
             )
+
+
+def state_now(this: Step) -> str:
+    """Return what the host says of the step at this moment, such as RUNNING or NONE."""
+    return this.ask(POLL, "0", "0", "1").checked().stdout.split()[0]
 
 
 def _refuse_trouble(this: Step, poll: Poll, *, claimed: bool) -> None:

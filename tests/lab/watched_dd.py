@@ -1,4 +1,4 @@
-"""A `dd` before the hosts' own: it logs each write to the whiteboard and can be held there."""
+"""A `dd` before the hosts' own: it logs writes to the whiteboard, and can hold them."""
 
 from pathlib import Path
 
