@@ -46,7 +46,8 @@ def approve_write(
         target=site.cluster,
         expires_seconds=int(limit("gate_expires_seconds")),
     )
-    return Plan(Scope(decision.fields.get("scope", Scope.BAD_ONLY)), host_ids)
+    scope = Scope(decision.fields.get("scope", Scope.BAD_ONLY))
+    return Plan(scope, host_ids, backup.sha256)
 
 
 def approve_restore(site: Site, backup: Backup, proof: StoppedProof) -> None:

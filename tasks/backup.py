@@ -14,7 +14,7 @@ from tasks.refusal import CheckRefused
 from tasks.report import show
 from tasks.run_site import Site
 from tasks.runs import current_run
-from tasks.services import still_running
+from tasks.services import require_still_stopped, still_running
 from tasks.steps import run_once
 from tasks.witnesses import ReadFailed, bad_blocks, shape_of
 
@@ -128,12 +128,13 @@ def require_still_restorable(site: Site, backup: Backup) -> str:
 
 @change
 def restore_backup(site: Site, backup: Backup) -> Outcome:
-    """Write the backup over the whole volume, exactly once."""
+    """Write the backup over the whole volume, exactly once. Raises CheckRefused."""
     target = site.target
     step = "restore_backup"
     done = site.digest(site.witness, target.path) == backup.sha256
     if done and not begun(backup.host, step):
         return Outcome.ALREADY
+    require_still_stopped(site, step)
     shape = shape_of(backup.size_bytes)
     run_once(
         site.shell(backup.host),

@@ -10,7 +10,7 @@ from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import log
-from tasks.steps import run_once
+from tasks.steps import claimed, run_once
 from tasks.waiting import wait_until
 from tasks.witnesses import changed_blocks, live_ids, records
 
@@ -111,6 +111,18 @@ def still_running(site: Site) -> str | None:
         if not each.stopped
     ]
     return "; ".join(running) or None
+
+
+def require_still_stopped(site: Site, step: str) -> None:
+    """Refuse to send a write while a service runs, unless the acting host has begun it already.
+
+    A recorded check may be of yesterday: a run that failed here can be retried at any time.
+    Raises CheckRefused.
+    """
+    if not claimed(site.shell(site.actor), step=step):
+        missing = still_running(site)
+        if missing is not None:
+            raise CheckRefused(missing, "nothing was written; start a new run")
 
 
 def not_stopped(site: Site) -> str | None:

@@ -23,6 +23,7 @@ from tasks.step_remote import (
     stop_step,
     wait,
 )
+from tasks.step_scripts import POLL
 
 __all__ = [
     "StepFailed",
@@ -30,6 +31,7 @@ __all__ = [
     "StepOverdue",
     "StepResult",
     "StepStopped",
+    "claimed",
     "run_once",
     "stop",
 ]
@@ -84,6 +86,18 @@ def run_once(
     result = StepResult(shell.host, poll.exit_code, this.output.text, how, poll.sha256, this.place)
     _note(this, Phase.OUTCOME, _payload(result, poll.size_bytes))
     return _judged(this, result, accept)
+
+
+def claimed(shell: Shell, *, step: str) -> bool:
+    """Tell whether the host knows this step of the run in force: it was begun there, or ended.
+
+    The journal cannot tell: an intent is written before the host is asked.
+    """
+    run = current_run()
+    if run is None:
+        return False
+    this = Step(shell, step, (), run.run_id, world().step_store)
+    return this.ask(POLL, "0", "0", "1").checked().stdout.split()[0] != "NONE"
 
 
 def stop(shell: Shell, *, step: str, run_id: str, term_seconds: float = 5.0) -> str:

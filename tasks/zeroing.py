@@ -14,7 +14,7 @@ from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
-from tasks.services import still_running
+from tasks.services import require_still_stopped, still_running
 from tasks.steps import run_once
 from tasks.witnesses import (
     digest_of_zeros,
@@ -26,16 +26,21 @@ from tasks.witnesses import (
 
 # nocreat and the test before it: a path that is not there must never become a new file, as the
 # Howto's misspelt one would. A count always: on a file domain dd does not end by itself.
-ZERO_BLOCKS = """
-t=$1; shift
+# What was approved is compared once more where nothing comes between it and the write: a step may
+# be started long after it was prepared, when its run is continued or retried.
+AS_APPROVED = """
+t=$1 approved=$2 bs=$3 count=$4; shift 4
 [ -f "$t" ] || [ -b "$t" ] || { echo "$t is not there" >&2; exit 66; }
+now=$(dd if="$t" bs="$bs" count="$count" iflag=direct,fullblock 2>/dev/null | sha256sum)
+[ "${now%% *}" = "$approved" ] || { echo "$t has changed since the approval" >&2; exit 65; }
+"""
+ZERO_BLOCKS = f"""{AS_APPROVED}
 for n in "$@"; do
   dd if=/dev/zero of="$t" bs=4096 seek="$n" count=1 oflag=direct conv=notrunc,nocreat,fsync || exit
 done
 """
-ZERO_ALL = """
-[ -f "$1" ] || [ -b "$1" ] || { echo "$1 is not there" >&2; exit 66; }
-dd if=/dev/zero of="$1" bs="$2" count="$3" oflag=direct conv=notrunc,nocreat,fsync
+ZERO_ALL = f"""{AS_APPROVED}
+dd if=/dev/zero of="$t" bs="$bs" count="$count" oflag=direct conv=notrunc,nocreat,fsync
 """
 # conv=sync pads the text with NULs to one whole block.
 SET_FLAG = """
@@ -62,6 +67,7 @@ class Plan:
 
     scope: Scope
     host_ids: tuple[int, ...]
+    sha256: str = ""  # of the whole volume at the approval
 
     def commands(self, path: str, size_bytes: int) -> tuple[str, ...]:
         """Return the exact commands, for a person to read."""
@@ -97,15 +103,17 @@ def require_unchanged(site: Site, volume: Volume, backup: Backup) -> str:
 
 @change
 def write_zeros(site: Site, plan: Plan) -> Outcome:
-    """Zero what was approved, exactly once. Its proof is prove_write."""
+    """Zero what was approved, exactly once. Its proof is prove_write. Raises CheckRefused."""
     target = site.target
     if not begun(site.actor, "write_zeros") and _is_zero(site, plan):
         return Outcome.ALREADY
+    require_still_stopped(site, "write_zeros")
+    shape = shape_of(target.size_bytes)
+    approved = (target.path, plan.sha256, str(shape.block_bytes), str(shape.count))
     if plan.scope is Scope.EVERYTHING:
-        shape = shape_of(target.size_bytes)
-        argv = sh(ZERO_ALL, target.path, str(shape.block_bytes), str(shape.count))
+        argv = sh(ZERO_ALL, *approved)
     else:
-        argv = sh(ZERO_BLOCKS, target.path, *map(str, plan.host_ids))
+        argv = sh(ZERO_BLOCKS, *approved, *map(str, plan.host_ids))
     run_once(
         site.shell(site.actor),
         argv,

@@ -10,6 +10,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.restore_metadata import restore_metadata
 from flows.zero_metadata import zero_metadata
+from tasks.env import HostUnreachable
 from tasks.gates import GateRejected
 from tasks.journal import Kind, Phase
 from tasks.refusal import CheckRefused
@@ -152,7 +153,8 @@ class Killed(BaseException):
     [
         ("enter_global_maintenance", 2),
         ("write_zeros", 0),
-        ("write_zeros", 2),
+        ("write_zeros", 5),
+        ("write_zeros", 6),
         ("start_canary", 3),
         ("read_final_status", 1),
     ],
@@ -179,6 +181,27 @@ def test_a_killed_run_continues_and_writes_once(cluster: FakeCluster, task: str,
     assert services(cluster) == {"active"}
     writes = [e for e in journal.entries("r1") if e.step == "write_zeros@h2"]
     assert [e.payload["exit_code"] for e in writes if e.phase is Phase.OUTCOME] == [0]
+
+
+def test_a_retry_on_another_day_looks_again_before_it_writes(cluster: FakeCluster) -> None:
+    journal = cluster.world.journal
+
+    def lose(argv: Sequence[str]) -> None:
+        if journal.find("r1", Kind.REMOTE, "write_zeros@h2", Phase.INTENT):
+            raise unreachable("h2")
+
+    cluster.hosts["h2"].before = lose
+    cluster.answers = [EVERYTHING]
+    run = {"parameters": {"cluster": "lab"}, "run_id": "r1"}
+    with pytest.raises(HostUnreachable), entered_run(ID, **run):
+        BODY("lab")
+    for host in cluster.hosts.values():
+        host.before = lambda argv: None
+        host.run(("systemctl", "start", "ovirt-ha-broker", "ovirt-ha-agent"))
+    before = cluster.file.read_bytes()
+    with pytest.raises(CheckRefused, match="agent active"), entered_run(ID, **run):
+        BODY("lab")
+    assert cluster.file.read_bytes() == before
 
 
 def test_the_undo_restores_every_byte(cluster: FakeCluster) -> None:

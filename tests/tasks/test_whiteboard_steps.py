@@ -10,8 +10,10 @@ from tasks import backup, maintenance, services, zeroing
 from tasks.checks import require_acting_host
 from tasks.metadata import Target, Volume
 from tasks.recorded import Outcome, Recorded
+from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import entered_run
+from tasks.steps import StepFailed
 from tasks.waiting import TimedOut
 from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster
 from tests.fake_host import IMAGE, LARGE_BYTES, LINK, SD, SIZE_BYTES, TARGET, VOLUME
@@ -59,6 +61,10 @@ def in_a_new_run(task: Recorded[..., Outcome], *arguments: object) -> Outcome:
     """Call a change in a run that has not begun it: it is to look first."""
     with entered_run("metadata-too-new", parameters={"cluster": "lab"}, mutates=False):
         return task.function(*arguments)
+
+
+def approved(plan: zeroing.Plan, made: backup.Backup) -> zeroing.Plan:
+    return replace(plan, sha256=made.sha256)
 
 
 def sent(cluster: FakeCluster, start: str) -> list[str]:
@@ -155,7 +161,7 @@ def test_the_backup_is_the_volume_and_is_made_once(cluster: FakeCluster, quiet: 
 def test_zeros_only_where_planned_and_only_once(cluster: FakeCluster, quiet: Site) -> None:
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
     before = cluster.file.read_bytes()
-    assert zeroing.write_zeros.function(quiet, BAD_52) is Outcome.CHANGED
+    assert zeroing.write_zeros.function(quiet, approved(BAD_52, made)) is Outcome.CHANGED
     after = cluster.file.read_bytes()
     assert after == before[: 52 * 4096] + ZERO + before[53 * 4096 :]
     zeroing.prove_write.function(quiet, BAD_52, made)
@@ -164,9 +170,33 @@ def test_zeros_only_where_planned_and_only_once(cluster: FakeCluster, quiet: Sit
     assert cluster.file.stat().st_mtime_ns == was
 
 
+@pytest.mark.parametrize("plan", [BAD_52, ALL])
+def test_what_changed_after_the_approval_is_not_overwritten(
+    cluster: FakeCluster, quiet: Site, plan: zeroing.Plan
+) -> None:
+    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
+    cluster.put(3, GARBAGE)
+    before = cluster.file.read_bytes()
+    with pytest.raises(StepFailed, match="exit code 65.*has changed since the approval"):
+        zeroing.write_zeros.function(quiet, approved(plan, made))
+    assert cluster.file.read_bytes() == before
+
+
+def test_nothing_is_written_while_a_service_runs(cluster: FakeCluster, quiet: Site) -> None:
+    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
+    cluster.hosts["h3"].run(("systemctl", "start", "ovirt-ha-broker"))
+    with pytest.raises(CheckRefused, match="h3: agent inactive, broker active"):
+        zeroing.write_zeros.function(quiet, approved(ALL, made))
+    cluster.put(3, GARBAGE)
+    with pytest.raises(CheckRefused, match="h3: agent inactive, broker active"):
+        backup.restore_backup.function(quiet, made)
+    assert cluster.block(3) == GARBAGE
+    assert cluster.block(52) == TOO_NEW
+
+
 def test_everything_keeps_the_size(cluster: FakeCluster, quiet: Site) -> None:
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
-    assert zeroing.write_zeros.function(quiet, ALL) is Outcome.CHANGED
+    assert zeroing.write_zeros.function(quiet, approved(ALL, made)) is Outcome.CHANGED
     assert cluster.file.read_bytes() == bytes(SIZE_BYTES)
     zeroing.prove_write.function(quiet, ALL, made)
     assert in_a_new_run(zeroing.write_zeros, quiet, ALL) is Outcome.ALREADY
@@ -185,7 +215,7 @@ def test_a_byte_too_many_is_seen(
     ):
         quiet = stopped(cluster, LARGE_BYTES)
         made = backup.back_up_whiteboard.function(quiet, BACKUPS)
-        zeroing.write_zeros.function(quiet, plan)
+        zeroing.write_zeros.function(quiet, approved(plan, made))
         zeroing.prove_write.function(quiet, plan, made)
         cluster.put(planted, GARBAGE)
         with pytest.raises(zeroing.WriteWrong, match=message):
@@ -194,8 +224,9 @@ def test_a_byte_too_many_is_seen(
 
 def test_a_target_that_is_gone_is_never_made(cluster: FakeCluster, quiet: Site) -> None:
     cluster.file.rename(cluster.file.with_name("moved"))
-    argv = zeroing.sh(zeroing.ZERO_BLOCKS, TARGET, "52")
-    assert quiet.shell("h2").run(argv).exit_code == 66
+    for script in (zeroing.ZERO_BLOCKS, zeroing.ZERO_ALL):
+        argv = zeroing.sh(script, TARGET, "0", "4096", "256", "52")
+        assert quiet.shell("h2").run(argv).exit_code == 66
     assert not cluster.file.exists()
 
 
@@ -209,7 +240,7 @@ def test_the_flag_is_written_again_once(cluster: FakeCluster, quiet: Site) -> No
 def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
     before = cluster.file.read_bytes()
-    zeroing.write_zeros.function(quiet, ALL)
+    zeroing.write_zeros.function(quiet, approved(ALL, made))
     assert backup.restore_backup.function(quiet, made) is Outcome.CHANGED
     assert cluster.file.read_bytes() == before
     assert in_a_new_run(backup.restore_backup, quiet, made) is Outcome.ALREADY
