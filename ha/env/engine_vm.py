@@ -145,7 +145,12 @@ class LibvirtEngineVm:
         Callbacks must return at once.
         """
         self._callbacks.append(callback)
-        self.sighting()
+        # Connect, and no more: a look at the VM would wait behind a start that waits for its lease.
+        try:
+            with self._link.asking(VmTrouble):
+                pass
+        except VmTrouble as trouble:
+            log.warning("The engine VM is not watched yet: %s", trouble)
 
     def _start(self, xml: str) -> None:
         seen = self.sighting()

@@ -1,6 +1,7 @@
 """A start that waits for the lease: libvirt answers nothing, and yet the start can be ended."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,21 @@ def test_a_start_behind_one_that_waits_is_not_made_any_more(
     thread.join(5)
     assert made == []
     assert isinstance(libvirt_waits.ended[0], VmStartFailed)
+
+
+def test_who_wants_to_hear_of_changes_does_not_wait_for_an_answer(
+    vm: LibvirtEngineVm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that is started again while libvirt waits for its former life's lease."""
+
+    def look() -> VmSighting:
+        raise AssertionError("this would wait for minutes")
+
+    monkeypatch.setattr(vm, "sighting", look)
+    told: list[VmSighting] = []
+    vm.watch(told.append)
+    vm._link.connection.createXML(XML, 0).destroy()
+    deadline = time.monotonic() + 5
+    while len(told) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
