@@ -16,7 +16,8 @@ from tasks.run_site import Site
 from tasks.runs import current_run
 from tasks.services import require_still_stopped, still_running
 from tasks.steps import run_once
-from tasks.witnesses import ReadFailed, bad_blocks, shape_of
+from tasks.whiteboard_table import bad_ids, block_rows
+from tasks.witnesses import ReadFailed, shape_of
 
 COPY = """
 umask 077
@@ -148,7 +149,7 @@ def restore_backup(site: Site, backup: Backup) -> Outcome:
 @look
 def read_next_steps(site: Site) -> tuple[str, ...]:
     """Say what to do after a restore: everything is still stopped."""
-    bad = ", ".join(str(block.host_id) for block in bad_blocks(site.read(site.witness)))
+    bad = ", ".join(map(str, bad_ids(block_rows(site.read(site.witness)))))
     lines = (
         f"The whiteboard is as it was before the write; bad blocks: {bad or 'none'}.",
         f"Agents and brokers are stopped on {', '.join(site.hosts)}: HA is off, the engine VM is "

@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ha.core.record import GlobalRecord, Record, judge_whiteboard
+from ha.core.record import (
+    BLOCK_BYTES,
+    RANGE_BYTES,
+    GlobalRecord,
+    Record,
+    Verdict,
+    judge_whiteboard,
+)
 from tasks.hosts import HostLook
 
 LONGEST_MESSAGE = 200
+EMPTY = bytes(BLOCK_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Snapshot:
 
 def block_rows(data: bytes) -> tuple[BlockRow, ...]:
     """Return one row a block of a raw read; empty blocks have none."""
-    rows = []
+    rows = hidden_rows(data)
     for block in judge_whiteboard(data):
         record = block.record
         if isinstance(record, Record):
@@ -52,7 +60,27 @@ def block_rows(data: bytes) -> tuple[BlockRow, ...]:
             # A bad block is garbage: what it "says" must not break the table it is shown in.
             shown = "".join(c if c.isprintable() else "?" for c in message)
             rows.append(BlockRow(block.host_id, block.verdict.value, block.bad, message=shown))
-    return tuple(rows)
+    return tuple(sorted(rows, key=lambda row: row.host_id))
+
+
+def hidden_rows(data: bytes) -> list[BlockRow]:
+    """Return the blocks that pass as empty, and still stop upstream's brokers.
+
+    A first byte of NUL hides a block from every agent; but upstream's broker decodes the whole
+    range at once, and one byte that is not UTF-8 ends it ("Corrupted metadata"). On recycled
+    storage one block in 256 is like this.
+    """
+    rows = []
+    for host_id, start in enumerate(range(0, min(len(data), RANGE_BYTES), BLOCK_BYTES)):
+        block = data[start : start + BLOCK_BYTES]
+        if block[0] != 0 or block == EMPTY:
+            continue
+        try:
+            block.decode()
+        except UnicodeDecodeError as error:
+            message = f"Hidden by a first NUL, and not UTF-8 at byte {error.start}"
+            rows.append(BlockRow(host_id, Verdict.UNREADABLE.value, bad=True, message=message))
+    return rows
 
 
 def bad_ids(rows: Sequence[BlockRow]) -> tuple[int, ...]:

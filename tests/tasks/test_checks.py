@@ -152,11 +152,21 @@ def test_nothing_to_repair(cluster: FakeCluster) -> None:
         checks.require_bad_block.fn("lab", WHITEBOARD)
 
 
-@pytest.mark.parametrize("block", [TOO_NEW, GARBAGE, b"x|1".ljust(4096, b"\0")])
+HIDDEN = b"\0 recycled \xff".ljust(4096, b"\0")  # empty to the agents; ends upstream's brokers
+
+
+@pytest.mark.parametrize("block", [TOO_NEW, GARBAGE, b"x|1".ljust(4096, b"\0"), HIDDEN])
 def test_a_bad_block_is_the_symptom(cluster: FakeCluster, block: bytes) -> None:
     cluster.put(52, block)
     rows = checks.require_bad_block.fn("lab", WHITEBOARD)
     assert [row.host_id for row in rows if row.bad] == [52]
+
+
+def test_what_is_only_hidden_is_not_bad(cluster: FakeCluster) -> None:
+    cluster.put(40, b"\0 left over".ljust(4096, b"\0"))
+    rows = checks.require_bad_block.fn("lab", WHITEBOARD)
+    assert [row.host_id for row in rows] == sorted(row.host_id for row in rows)
+    assert 40 not in [row.host_id for row in rows]
 
 
 def test_known_writers(cluster: FakeCluster) -> None:
