@@ -13,8 +13,10 @@ BROKER = "ovirt-ha-broker"
 STOPPED = ("inactive", "failed")
 MOST_AT_ONCE = 16
 
-# rpm prints "is not installed" to stdout, so its exit code decides. virsh -r reads only.
+# rpm prints "is not installed" to stdout, so its exit code decides. virsh -r reads only, and names
+# states in the host's language.
 LOOK_AT_HOST = """
+LC_ALL=C; export LC_ALL
 echo "agent=$(systemctl is-active ovirt-ha-agent)"
 echo "broker=$(systemctl is-active ovirt-ha-broker)"
 version=$(rpm -q --qf '%{VERSION}-%{RELEASE}' ovirt-hosted-engine-ha 2>/dev/null) ||

@@ -22,7 +22,9 @@ READ_CONF = """
 grep -E '^(vmid|host_id|domainType|sdUUID|metadata_image_UUID|metadata_volume_UUID)=' "$1"
 """
 
+# `stat` names the kind of a file in the host's language.
 FIND_TARGET = """
+LC_ALL=C; export LC_ALL
 tell() {
   target=$(readlink -f -- "$2") && kind=$(stat -c %F -- "$target" 2>/dev/null) || kind=missing
   case $kind in
