@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from posixpath import basename
+from shlex import quote
 
 from tasks.env import world
 from tasks.hosts import host_names, sh
@@ -51,8 +52,8 @@ def restore_command(backup: Backup) -> str:
     """Return the command that writes a backup back, for a person to read."""
     shape = shape_of(backup.size_bytes)
     return (
-        f"dd if={backup.path} of={backup.target} bs={shape.block_bytes} count={shape.count} "
-        "oflag=direct conv=notrunc,nocreat,fsync"
+        f"dd {quote(f'if={backup.path}')} {quote(f'of={backup.target}')}"
+        f" bs={shape.block_bytes} count={shape.count} oflag=direct conv=notrunc,nocreat,fsync"
     )
 
 

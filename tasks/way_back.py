@@ -1,16 +1,17 @@
 """The way back of a run that did not complete: its entry's lines, filled in from the journal."""
 
 from collections.abc import Iterator
+from shlex import quote
 
 from runbooks.catalogue import Entry
 from tasks.journal import Journal, Kind, Phase
+from tasks.witnesses import shape_of
 
 # What the entry's lines leave open; a line is left out while the run does not know what to put
 # there: without a backup nothing was written, so there is nothing to write back.
-OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "count=SIZE/1M"})
+OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "bs=1M", "count=SIZE/1M"})
 # The run that wrote made the backup; its undo found it in the journal.
 BACKUP_STEPS = ((Kind.CHANGE, "back_up_whiteboard"), (Kind.CHECK, "require_backup_record"))
-MEBIBYTE = 1024 * 1024
 
 
 def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]:
@@ -38,11 +39,13 @@ def _known(journal: Journal, run_id: str) -> dict[str, str]:
     found = (journal.find(run_id, kind, step, Phase.OUTCOME) for kind, step in BACKUP_STEPS)
     for entry in filter(None, found):
         backup = entry.payload["value"]
+        shape = shape_of(backup["size_bytes"])
         return {
             "RUN": run_id,
             "ACTOR:": f"{backup['host']}:",
-            "if=BACKUP": f"if={backup['path']}",
-            "of=TARGET": f"of={backup['target']}",
-            "count=SIZE/1M": f"count={backup['size_bytes'] // MEBIBYTE}",
+            "if=BACKUP": quote(f"if={backup['path']}"),
+            "of=TARGET": quote(f"of={backup['target']}"),
+            "bs=1M": f"bs={shape.block_bytes}",
+            "count=SIZE/1M": f"count={shape.count}",
         }
     return {}

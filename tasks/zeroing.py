@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from shlex import quote
 
 from ha.core.record import RANGE_BYTES
 from tasks.backup import Backup
@@ -72,12 +73,11 @@ class Plan:
     def commands(self, path: str, size_bytes: int) -> tuple[str, ...]:
         """Return the exact commands, for a person to read."""
         end = "oflag=direct conv=notrunc,nocreat,fsync"
+        out = quote(f"of={path}")
         if self.scope is Scope.EVERYTHING:
             shape = shape_of(size_bytes)
-            return (f"dd if=/dev/zero of={path} bs={shape.block_bytes} count={shape.count} {end}",)
-        return tuple(
-            f"dd if=/dev/zero of={path} bs=4096 seek={n} count=1 {end}" for n in self.host_ids
-        )
+            return (f"dd if=/dev/zero {out} bs={shape.block_bytes} count={shape.count} {end}",)
+        return tuple(f"dd if=/dev/zero {out} bs=4096 seek={n} count=1 {end}" for n in self.host_ids)
 
 
 @check

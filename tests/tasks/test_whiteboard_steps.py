@@ -1,11 +1,13 @@
 """The steps of the metadata runbooks: each looks first, does its work once, and is proved."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runbooks.catalogue import catalogue
 from tasks import backup, maintenance, services, zeroing
 from tasks.checks import require_acting_host
 from tasks.metadata import Target, Volume
@@ -15,6 +17,7 @@ from tasks.run_site import Site
 from tasks.runs import entered_run
 from tasks.steps import StepFailed
 from tasks.waiting import TimedOut
+from tasks.way_back import way_back_lines
 from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster
 from tests.fake_host import IMAGE, LARGE_BYTES, LINK, SD, SIZE_BYTES, TARGET, VOLUME
 
@@ -247,6 +250,22 @@ def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     backup.prove_restored.function(quiet, made)
     with pytest.raises(backup.ChecksumDiffers):
         backup.prove_restored.function(quiet, replace(made, sha256="0"))
+
+
+@pytest.mark.parametrize("size_bytes", [SIZE_BYTES, LARGE_BYTES, 2001 * 4096])
+def test_the_way_back_by_hand_writes_every_byte(tmp_path: Path, size_bytes: int) -> None:
+    run = {"cluster": "lab"}
+    with (
+        fake_cluster(tmp_path, size_bytes=size_bytes) as cluster,
+        entered_run("metadata-too-new", parameters=run, run_id="r1"),
+    ):
+        made = backup.back_up_whiteboard.fn(stopped(cluster, size_bytes), "/var/lib/my backups")
+        shown = way_back_lines(cluster.world.journal, "r1", catalogue()["metadata-too-new"])
+        _, line = "\n".join(shown).split("on h2: ")
+        for command in (line.splitlines()[0], backup.restore_command(made)):
+            words = dict(word.split("=", 1) for word in shlex.split(command)[1:])
+            assert (words["if"], words["of"]) == (made.path, TARGET)
+            assert int(words["bs"]) * int(words["count"]) == size_bytes
 
 
 def test_the_commands_shown_are_those_sent(cluster: FakeCluster, quiet: Site) -> None:
