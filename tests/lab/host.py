@@ -64,7 +64,7 @@ class Machine:
             return
         # The marker by which a `volatile` overlay refuses to be mounted again after a crash of the
         # machine; here only the host inside lost its power.
-        shutil.rmtree(self.folder / "work/work/incompat", ignore_errors=True)
+        shutil.rmtree(self.folder / "work" / "work" / "incompat", ignore_errors=True)
         layers = (
             f"lowerdir={self.image},upperdir={self.folder / 'upper'},"
             f"workdir={self.folder / 'work'},volatile"
