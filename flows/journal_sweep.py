@@ -58,11 +58,12 @@ class JournalSweep:
                 log(f"run {run['id']}: its gate is decided; waking it")
                 nudge(run["id"])
         for run in self.api.runs(FINAL, TAG):
-            if run["id"] not in self.noted:
-                self.note_end(run["id"], run["state_name"], run["state"]["message"] or "")
-                self.noted.add(run["id"])
+            # By its state: a run that is retried may end again.
+            if run["state"]["id"] not in self.noted:
+                self.note_end(run["id"])
+                self.noted.add(run["state"]["id"])
 
-    def note_end(self, run_id: str, state: str, message: str) -> None:
+    def note_end(self, run_id: str) -> None:
         """Write the end of a run that could not write it itself."""
         marks = [
             entry
@@ -71,10 +72,22 @@ class JournalSweep:
         ]
         if not marks or marks[-1].phase is Phase.ENDED:
             return
-        payload = {"as": state.lower(), "why": message}
-        draft = Draft(run_id, Kind.RUN, marks[-1].step, Phase.ENDED, via="prefect", payload=payload)
+        # It may have been retried meanwhile: only what ended after its attempt began has ended.
+        run = self.api.get(f"/flow_runs/{run_id}")
+        if run["state_type"] not in FINAL:
+            return
+        payload = {"as": run["state_name"].lower(), "why": run["state"]["message"] or ""}
+        draft = Draft(
+            run_id,
+            Kind.RUN,
+            marks[-1].step,
+            Phase.ENDED,
+            attempt=marks[-1].attempt,
+            via="prefect",
+            payload=payload,
+        )
         self.journal.append(draft)
-        log(f"run {run_id}: {state}, noted in the journal")
+        log(f"run {run_id}: {run['state_name']}, noted in the journal")
 
 
 def decided(entries: list[Entry]) -> bool:

@@ -51,14 +51,19 @@ class PendingGate:
 
 def pending_gates(journal: Journal, run_id: str | None = None) -> list[PendingGate]:
     """Return the gates that wait for a decision, of one run or of all, oldest first."""
+    undecided: dict[tuple[str, str], Entry] = {}
     waiting: dict[tuple[str, str], Entry] = {}
     for entry in journal.entries(run_id, kinds=(Kind.RUN, Kind.GATE)):
+        gate = (entry.run_id, entry.step)
         if entry.kind is Kind.RUN and entry.phase is Phase.ENDED:
             waiting = {key: value for key, value in waiting.items() if key[0] != entry.run_id}
         if entry.kind is Kind.GATE and entry.phase is Phase.INTENT:
-            waiting[entry.run_id, entry.step] = entry
+            undecided[gate] = waiting[gate] = entry
+        if entry.kind is Kind.GATE and entry.phase is Phase.NOTE and gate in undecided:
+            waiting[gate] = undecided[gate]  # asked again by a run that had ended and was retried
         if entry.kind is Kind.GATE and entry.phase is Phase.DECISION:
-            waiting.pop((entry.run_id, entry.step), None)
+            undecided.pop(gate, None)
+            waiting.pop(gate, None)
     return [_pending(journal, entry) for entry in waiting.values()]
 
 

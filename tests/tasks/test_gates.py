@@ -13,6 +13,7 @@ from tasks.gates import (
     GateRejected,
     TargetForm,
     gate,
+    pending_gates,
 )
 from tasks.journal import Journal, Kind, Phase
 from tasks.runs import entered_run
@@ -53,6 +54,27 @@ def test_a_decision_is_kept_and_not_asked_again(small_world: World, journal: Jou
     intent = journal.find("r1", Kind.GATE, "write", Phase.INTENT)
     assert intent is not None
     assert intent.payload["evidence"] == "# Sure?"
+
+
+def test_a_gate_of_a_run_that_had_ended_and_is_retried_waits_again(
+    small_world: World, journal: Journal
+) -> None:
+    def dies(name: str, question: object) -> dict[str, Any]:
+        raise RuntimeError("its state was forced to Failed")
+
+    seen: list[list[str]] = []
+
+    def answers(name: str, question: object) -> dict[str, Any]:
+        seen.append([pending.gate for pending in pending_gates(journal)])
+        return YES
+
+    with use_world(replace(small_world, ask=dies)), pytest.raises(RuntimeError), in_run():
+        gate("write", evidence="", risk="A1")
+    assert pending_gates(journal) == []
+    with use_world(replace(small_world, ask=answers)), in_run():
+        gate("write", evidence="", risk="A1")
+    assert seen == [["write"]]
+    assert pending_gates(journal) == []
 
 
 def test_a_rejection_ends_the_run_and_says_so(small_world: World, journal: Journal) -> None:
