@@ -28,7 +28,8 @@ class FakeServer:
 
     def runs(self, states: tuple[str, ...], _tag: str) -> list[dict[str, Any]]:
         found = [self.get("")] if self.state in states else []
-        self.after_listing()
+        if found:
+            self.after_listing()
         return found
 
     def get(self, _path: str) -> dict[str, Any]:
