@@ -88,6 +88,7 @@ lab-down: install ## Take the lab down.
 
 docs: install ## Regenerate the generated pages.
 	@$(BIN)/python -m runbooks.pages
+	@$(BIN)/python -m ha.statedoc
 
 # Everything that pyproject.toml names, its dependencies and the build tools, with hashes and no URL.
 constraints: install ## Pin anew: the newest versions that work together today.

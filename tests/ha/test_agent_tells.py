@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import socket
 import time
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def test_a_configuration_that_cannot_be_fetched_is_told_and_the_turns_go_on(
     line = "Cannot refresh vm.conf: refresh-vm-conf has not come back within 5 s"
     # Once in half a minute: at the second turn, the fifth and the eighth.
     assert [record.message for record in caplog.records].count(line) == 3
+
+
+def test_the_record_has_the_hosts_own_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "h7.example.com")
+    host.run(turns=1)
+    assert {record.hostname for record in host.broker.published} == {"h7.example.com"}
 
 
 def test_transitions_are_notified(host: Host) -> None:
