@@ -29,6 +29,8 @@ dd if="$1" of="$2" bs="$3" count="$4" iflag=direct conv=fsync || { rm -f -- "$2"
 # nocreat and the test before it: a path that is not there must never become a new file.
 RESTORE = """
 [ -f "$2" ] || [ -b "$2" ] || { echo "$2 is not there" >&2; exit 66; }
+now=$(dd if="$1" bs="$3" count="$4" iflag=direct,fullblock | sha256sum)
+[ "${now%% *}" = "$5" ] || { echo "$1 is not the backup that was approved" >&2; exit 65; }
 dd if="$1" of="$2" bs="$3" count="$4" iflag=fullblock oflag=direct conv=notrunc,nocreat,fsync
 """
 
@@ -138,9 +140,10 @@ def restore_backup(site: Site, backup: Backup) -> Outcome:
         return Outcome.ALREADY
     require_still_stopped(site, step)
     shape = shape_of(backup.size_bytes)
+    numbers = (str(shape.block_bytes), str(shape.count))
     run_once(
         site.shell(backup.host),
-        sh(RESTORE, backup.path, target.path, str(shape.block_bytes), str(shape.count)),
+        sh(RESTORE, backup.path, target.path, *numbers, backup.sha256),
         step=step,
         timeout_seconds=limit("write_seconds"),
     )

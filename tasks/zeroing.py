@@ -32,7 +32,7 @@ from tasks.witnesses import (
 AS_APPROVED = """
 t=$1 approved=$2 bs=$3 count=$4; shift 4
 [ -f "$t" ] || [ -b "$t" ] || { echo "$t is not there" >&2; exit 66; }
-now=$(dd if="$t" bs="$bs" count="$count" iflag=direct,fullblock 2>/dev/null | sha256sum)
+now=$(dd if="$t" bs="$bs" count="$count" iflag=direct,fullblock | sha256sum)
 [ "${now%% *}" = "$approved" ] || { echo "$t has changed since the approval" >&2; exit 65; }
 """
 ZERO_BLOCKS = f"""{AS_APPROVED}

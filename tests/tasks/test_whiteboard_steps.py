@@ -180,7 +180,7 @@ def test_what_changed_after_the_approval_is_not_overwritten(
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
     cluster.put(3, GARBAGE)
     before = cluster.file.read_bytes()
-    with pytest.raises(StepFailed, match="exit code 65.*has changed since the approval"):
+    with pytest.raises(StepFailed, match="has changed since the approval"):
         zeroing.write_zeros.function(quiet, approved(plan, made))
     assert cluster.file.read_bytes() == before
 
@@ -250,6 +250,19 @@ def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     backup.prove_restored.function(quiet, made)
     with pytest.raises(backup.ChecksumDiffers):
         backup.prove_restored.function(quiet, replace(made, sha256="0"))
+
+
+def test_a_backup_damaged_after_the_approval_is_not_written(
+    cluster: FakeCluster, quiet: Site
+) -> None:
+    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
+    cluster.put(3, GARBAGE)
+    before = cluster.file.read_bytes()
+    with Path(cluster.hosts["h2"].here(made.path)).open("r+b") as copy:
+        copy.write(b"oops")
+    with pytest.raises(StepFailed, match="is not the backup that was approved"):
+        backup.restore_backup.function(quiet, made)
+    assert cluster.file.read_bytes() == before
 
 
 @pytest.mark.parametrize("size_bytes", [SIZE_BYTES, LARGE_BYTES, 2001 * 4096])
