@@ -143,9 +143,9 @@ class EngineVm(Protocol):
         """Press its power button; returns at once. Raises VmMissing, VmTrouble, VmUnreachable."""
 
     def power_off(self) -> None:
-        """Cut its power; returns when it is off. Raises VmMissing, VmTrouble, VmUnreachable.
+        """Cut its power; off when it returns. Raises VmMissing, VmTrouble, VmUnreachable.
 
-        It also ends a start that this object has under way.
+        A start that this object has under way is ended.
         """
 
     def sighting(self) -> VmSighting:
@@ -214,16 +214,10 @@ class HostIdLease(Protocol):
     """This host's id in the lockspaces, through the broker."""
 
     def lock_host_id(self) -> None:
-        """Take the lease on this host's id in both lockspaces; returns when both are held.
-
-        "joining" while that goes on, which it does also when nobody asks again.
-        """
+        """Take the lease on this host's id in both lockspaces; "joining" until both are held."""
 
     def release_host_id(self) -> None:
-        """Give back the lease on the whiteboard's host id; the VM's lockspace stays joined.
-
-        One that is just being taken is given back when it comes.
-        """
+        """Give back the whiteboard's lease, also one that is yet to come; the VM's stays."""
 
     def host_id_locked(self) -> bool:
         """Whether both leases are held."""
