@@ -37,7 +37,8 @@ def test_a_run_goes_on_through_every_kill_and_writes_once(
     attempt = node.attempts(run_id)
     node.kill(*node.engines(run_id))
     took.append(continued(broken, lambda: node.attempts(run_id) > attempt))
-    assert node.wait_for_end(run_id)["state_type"] == "COMPLETED"
+    ended = node.wait_for_end(run_id)
+    assert ended["state_type"] == "COMPLETED", ended["message"]
     assert node.call("follow", run_id) == 0
     print("continued after", took)
     require_written_once(node, dd, run_id, canary)
