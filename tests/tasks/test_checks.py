@@ -7,7 +7,6 @@ import pytest
 
 from tasks import checks
 from tasks.env import HostKeyRefused
-from tasks.hosts import look_at_hosts
 from tasks.metadata import Target, Volume
 from tasks.refusal import CheckRefused
 from tasks.runs import entered_run
@@ -82,19 +81,6 @@ def test_configurations_that_differ(cluster: FakeCluster, old: str, new: str, me
 
 def test_a_link_to_a_link_is_followed_to_its_end(cluster: FakeCluster) -> None:
     assert find() == WHITEBOARD
-
-
-def test_a_host_may_speak_another_language(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    for name, said in (("stat", "regul\u00e4re Datei"), ("virsh", "ausgeschaltet")):
-        tool = cluster.hosts["h2"].root / "bin" / name
-        english = {"stat": 'exec /usr/bin/stat "$@"', "virsh": 'echo "shut off"'}[name]
-        tool.write_text(f'#!/bin/sh\n[ "$LC_ALL" = C ] || {{ echo "{said}"; exit; }}\n{english}\n')
-        tool.chmod(0o755)
-    assert find() == WHITEBOARD
-    assert [each.runs_engine for each in look_at_hosts("lab", 9)] == [True, False, False]
 
 
 def test_two_links_to_one_target_are_one(cluster: FakeCluster) -> None:

@@ -1,23 +1,18 @@
 """The steps of the metadata runbooks: each looks first, does its work once, and is proved."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runbooks.catalogue import catalogue
 from tasks import backup, maintenance, services, zeroing
 from tasks.checks import require_acting_host
 from tasks.metadata import Target, Volume
 from tasks.recorded import Outcome, Recorded
-from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import entered_run
-from tasks.steps import StepFailed
 from tasks.waiting import TimedOut
-from tasks.way_back import way_back_lines
 from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster
 from tests.fake_host import IMAGE, LARGE_BYTES, LINK, SD, SIZE_BYTES, TARGET, VOLUME
 
@@ -173,30 +168,6 @@ def test_zeros_only_where_planned_and_only_once(cluster: FakeCluster, quiet: Sit
     assert cluster.file.stat().st_mtime_ns == was
 
 
-@pytest.mark.parametrize("plan", [BAD_52, ALL])
-def test_what_changed_after_the_approval_is_not_overwritten(
-    cluster: FakeCluster, quiet: Site, plan: zeroing.Plan
-) -> None:
-    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
-    cluster.put(3, GARBAGE)
-    before = cluster.file.read_bytes()
-    with pytest.raises(StepFailed, match="has changed since the approval"):
-        zeroing.write_zeros.function(quiet, approved(plan, made))
-    assert cluster.file.read_bytes() == before
-
-
-def test_nothing_is_written_while_a_service_runs(cluster: FakeCluster, quiet: Site) -> None:
-    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
-    cluster.hosts["h3"].run(("systemctl", "start", "ovirt-ha-broker"))
-    with pytest.raises(CheckRefused, match="h3: agent inactive, broker active"):
-        zeroing.write_zeros.function(quiet, approved(ALL, made))
-    cluster.put(3, GARBAGE)
-    with pytest.raises(CheckRefused, match="h3: agent inactive, broker active"):
-        backup.restore_backup.function(quiet, made)
-    assert cluster.block(3) == GARBAGE
-    assert cluster.block(52) == TOO_NEW
-
-
 def test_everything_keeps_the_size(cluster: FakeCluster, quiet: Site) -> None:
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
     assert zeroing.write_zeros.function(quiet, approved(ALL, made)) is Outcome.CHANGED
@@ -250,35 +221,6 @@ def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     backup.prove_restored.function(quiet, made)
     with pytest.raises(backup.ChecksumDiffers):
         backup.prove_restored.function(quiet, replace(made, sha256="0"))
-
-
-def test_a_backup_damaged_after_the_approval_is_not_written(
-    cluster: FakeCluster, quiet: Site
-) -> None:
-    made = backup.back_up_whiteboard.function(quiet, BACKUPS)
-    cluster.put(3, GARBAGE)
-    before = cluster.file.read_bytes()
-    with Path(cluster.hosts["h2"].here(made.path)).open("r+b") as copy:
-        copy.write(b"oops")
-    with pytest.raises(StepFailed, match="is not the backup that was approved"):
-        backup.restore_backup.function(quiet, made)
-    assert cluster.file.read_bytes() == before
-
-
-@pytest.mark.parametrize("size_bytes", [SIZE_BYTES, LARGE_BYTES, 2001 * 4096])
-def test_the_way_back_by_hand_writes_every_byte(tmp_path: Path, size_bytes: int) -> None:
-    run = {"cluster": "lab"}
-    with (
-        fake_cluster(tmp_path, size_bytes=size_bytes) as cluster,
-        entered_run("metadata-too-new", parameters=run, run_id="r1"),
-    ):
-        made = backup.back_up_whiteboard.fn(stopped(cluster, size_bytes), "/var/lib/my backups")
-        shown = way_back_lines(cluster.world.journal, "r1", catalogue()["metadata-too-new"])
-        _, line = "\n".join(shown).split("on h2: ")
-        for command in (line.splitlines()[0], backup.restore_command(made)):
-            words = dict(word.split("=", 1) for word in shlex.split(command)[1:])
-            assert (words["if"], words["of"]) == (made.path, TARGET)
-            assert int(words["bs"]) * int(words["count"]) == size_bytes
 
 
 def test_the_commands_shown_are_those_sent(cluster: FakeCluster, quiet: Site) -> None:
