@@ -51,6 +51,8 @@ def _options(verb: Verb, arguments: Sequence[str]) -> Mapping[str, str]:
     options: dict[str, str] = {}
     for argument in arguments:
         name, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and not equals and f"{name}=" in verb.options:
+            raise Refused(f"Option '--{name}=' needs a value\n{verb_usage(verb)}")
         if not argument.startswith("--") or f"{name}{equals}" not in verb.options:
             raise Refused(f"Invalid option '{argument}'\n{verb_usage(verb)}")
         if equals and not value:

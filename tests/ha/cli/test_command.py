@@ -50,6 +50,11 @@ def test_arguments_that_are_not_understood(host: SimHost, arguments: tuple[str, 
     assert host.out == []
 
 
+def test_an_option_without_its_value_is_not_called_unknown(host: SimHost) -> None:
+    assert host.run("--set-maintenance", "--mode", "local") == 1
+    assert host.complained.startswith("Option '--mode=' needs a value\nUsage:")
+
+
 @pytest.mark.parametrize("verb", NEED_DEPLOYMENT)
 def test_not_deployed(bare: SimHost, verb: str) -> None:
     assert bare.run(verb) == 1
