@@ -54,4 +54,5 @@ def came_to(entry: Entry) -> str:
         said = f"{entry.phase.value}: {payload['as']}"
     else:
         said = entry.phase.value
-    return " ".join(str(said).split())[:CAME_TO_CHARACTERS]
+    line = " ".join(str(said).split())
+    return line if len(line) <= CAME_TO_CHARACTERS else line[: CAME_TO_CHARACTERS - 1] + "…"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.journal import Entry, Kind, Phase
-from tasks.timeline import timeline
+from tasks.timeline import CAME_TO_CHARACTERS, timeline
 
 AT = datetime(2026, 11, 22, 3, 0, 5, tzinfo=UTC)
 
@@ -48,3 +48,10 @@ def test_a_failure_keeps_its_reason_on_one_line() -> None:
 
 def test_notes_are_left_out() -> None:
     assert told(entry(Kind.RUN, "way_back", Phase.NOTE, lines=[])) == []
+
+
+def test_what_was_cut_shows_that_it_was() -> None:
+    failed = entry(Kind.WAIT, "wait_x", Phase.FAILURE, error="TimedOut", why="x" * 300)
+    ((_, said),) = told(failed)
+    assert len(said) == CAME_TO_CHARACTERS
+    assert said.endswith("x…")
