@@ -18,11 +18,17 @@ from flows.cli_output import (
 )
 from flows.cli_runs import RunView, entry_of
 from flows.cli_session import How, Session, follow_to_the_end, open_session, show_gate
-from flows.cli_start import find_deployment, parse_parameters, start_run
+from flows.cli_start import (
+    find_deployment,
+    parse_parameters,
+    require_served_inventory,
+    start_run,
+)
 from flows.server import Place, ServerRecord, credentials
 from runbooks.catalogue import catalogue
 from runbooks.pages import page
 from tasks.decisions import pending_gates
+from tasks.settings import settings
 from tasks.timeline import timeline
 
 LATEST = 20
@@ -53,6 +59,7 @@ def run(runbook: str, cluster: str | None, pairs: Sequence[str], how: How) -> No
 
 def start(session: Session, runbook: str, pairs: Sequence[str], how: How) -> None:
     """Start a run of a served runbook and follow it, unless told not to."""
+    require_served_inventory(session.record, settings().inventory)
     deployment = find_deployment(session.api, runbook)
     parameters = parse_parameters(deployment["parameter_openapi_schema"], pairs)
     run_id = start_run(session.api, deployment, parameters, how.approver or login())
@@ -100,8 +107,11 @@ def status(wanted: str | None, as_json: bool) -> None:
     out.print(f"server: {session.record.ui_url}")
     names = {gate.run_id: gate.gate for gate in gates}
     print_table(
-        ("run", "name", "runbook", "state", "started by", "waits at"),
-        [(r.id[:8], r.name, r.runbook, r.state, r.started_by, names.get(r.id, "")) for r in runs],
+        ("run", "began (UTC)", "runbook", "cluster", "state", "by", "waits at"),
+        [
+            (r.id[:8], r.began, r.runbook, r.cluster, r.state, r.started_by, names.get(r.id, ""))
+            for r in runs
+        ],
     )
 
 

@@ -66,6 +66,8 @@ class Follower:
             return
         self.state = run.state
         reason = f": {run.message}" if run.message and run.final else ""
+        if run.state == "AwaitingConcurrencySlot":
+            reason = ": another run of this runbook is at work (see `runbook status`); after it"
         self.console.print(f"[bold]{run.name}: {run.state}[/bold]{escape(reason)}")
 
     def _print_logs(self) -> None:

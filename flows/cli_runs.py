@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flows.api import Api, ApiRefused
@@ -29,6 +30,11 @@ class RunView:
     started: str | None
     started_by: str
     ui_url: str
+
+    @property
+    def began(self) -> str:
+        """Return month, day and time, without the year: the table has 80 columns."""
+        return f"{datetime.fromisoformat(self.started):%m-%d %H:%M}" if self.started else ""
 
     @property
     def final(self) -> bool:

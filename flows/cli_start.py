@@ -2,14 +2,32 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from flows.api import Api, ApiRefused
 from flows.cli_output import UsageRefused
-from flows.server import TAG
+from flows.server import TAG, ServerRecord
+from tasks.inventory import load_inventory
 
 Schema = Mapping[str, Any]
+
+
+def require_served_inventory(record: ServerRecord, named: Path | None) -> None:
+    """Refuse to start a run that would read another inventory than the caller named, or a bad one.
+
+    Raises UsageRefused, InventoryError.
+    """
+    if not record.inventory:
+        return
+    served = Path(record.inventory)
+    if named is not None and named.absolute() != served:
+        raise UsageRefused(
+            f"RUNBOOKS_INVENTORY is {named}, but the server's runs read {served}; unset it, or "
+            "serve again with it: `runbook serve --stop`, then `runbook serve`"
+        )
+    load_inventory(served)
 
 
 def find_deployment(api: Api, runbook: str) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class ServerRecord:
     server_pid: int | None = None
     runner_pid: int | None = None
     ready: bool = False
+    inventory: str = ""  # the file that the runs read
 
 
 def make_place(home: Path) -> Place:

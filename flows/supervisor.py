@@ -27,6 +27,7 @@ from flows.server import (
     write_record,
 )
 from flows.sweep import continue_crashed, settle_orphans
+from tasks.settings import settings
 
 START_LIMIT_SECONDS = 180.0
 HUNG_SECONDS = 60.0
@@ -178,6 +179,7 @@ class Supervisor:
             server_pid=self.server.pid,
             runner_pid=self.runner.pid,
             ready=self.ready,
+            inventory=str(settings().inventory_path().absolute()),
         )
 
     def _record(self) -> None:

@@ -2,11 +2,16 @@
 
 import signal
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from flows.cli_output import UsageRefused
-from flows.cli_start import parse_parameters
+from flows.cli_runs import RunView
+from flows.cli_start import parse_parameters, require_served_inventory
+from flows.server import ServerRecord
+from tasks.inventory import InventoryError
 from tests.flows.conftest import RUNBOOK, Served, executions, make_home, wait_for, waiting
 
 SCHEMA = {
@@ -93,6 +98,32 @@ def test_wrong_use_is_exit_code_2(served: Served, words: tuple[str, ...], compla
     ended = served.runbook(*words)
     assert ended.returncode == 2, ended.stderr
     assert complaint in ended.stderr
+
+
+@pytest.mark.slow
+def test_an_inventory_that_the_server_does_not_read_is_refused(served: Served) -> None:
+    other = str(served.home / "other.toml")
+    caller = replace(served, environment={**served.environment, "RUNBOOKS_INVENTORY": other})
+    before = served.json("status")["runs"]
+    ended = caller.runbook("run", RUNBOOK, "--cluster", "lab")
+    assert ended.returncode == 2, ended.stderr
+    assert f"but the server's runs read {served.home / 'inventory.toml'}" in ended.stderr
+    assert len(served.json("status")["runs"]) == len(before)
+
+
+def test_a_broken_inventory_is_told_before_a_run_starts(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.toml"
+    file.write_text("[clusters.lab")
+    record = ServerRecord("", "", 1, 1, inventory=str(file))
+    for named in (None, file):
+        with pytest.raises(InventoryError, match="inventory.toml: not TOML"):
+            require_served_inventory(record, named)
+
+
+def test_a_run_tells_when_it_began() -> None:
+    view = RunView("id", "n", "r", "lab", "Running", "RUNNING", "", None, "ann", "")
+    assert view.began == ""
+    assert replace(view, started="2026-11-02T03:04:05.6Z").began == "11-02 03:04"
 
 
 @pytest.mark.slow
