@@ -13,6 +13,7 @@ from flows.cli_session import How
 from flows.server import DEFAULT_PORT, NoServer, ServeRefused
 from flows.supervisor import ServeFailed
 from runbooks.toml_table import CatalogueError
+from tasks.decisions import AnswerRefused
 from tasks.inventory import InventoryError
 from tasks.journal import JournalError
 from tasks.settings import settings
@@ -162,7 +163,7 @@ def main() -> None:
     except NoServer as trouble:
         complain(str(trouble))
         sys.exit(NO_SERVER)
-    except (UsageRefused, CatalogueError) as trouble:
+    except (UsageRefused, AnswerRefused, CatalogueError) as trouble:
         complain(str(trouble))
         sys.exit(USAGE)
     except (ServeRefused, ServeFailed, ApiRefused, InventoryError, JournalError) as trouble:

@@ -26,7 +26,7 @@ def test_a_gate_is_approved_and_not_asked_again(served: Served) -> None:
     run_id = gate["run_id"]
 
     wrong = served.runbook("approve", run_id, "--as=ann", "--reason=ticket 7", "--set=target=lub")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2  # not 1, which is a rejection
     assert "the typed target is 'lub'" in wrong.stderr
     without = served.runbook("approve", run_id, "--as=ann", "--reason=ticket 7")
     assert without.returncode == 2
