@@ -7,8 +7,9 @@ from runbooks.catalogue import Entry
 from tasks.journal import Journal, Kind, Phase
 from tasks.witnesses import shape_of
 
-# What the entry's lines leave open; a line is left out while the run does not know what to put
-# there: without a backup nothing was written, so there is nothing to write back.
+# What the entry's lines leave open. Until a write has begun there is nothing to write back, and a
+# line that says otherwise would be untrue.
+WRITES = frozenset({"write_zeros", "restore_backup"})
 OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "bs=1M", "count=SIZE/1M"})
 # The run that wrote made the backup; its undo found it in the journal.
 BACKUP_STEPS = ((Kind.CHANGE, "back_up_whiteboard"), (Kind.CHECK, "require_backup_record"))
@@ -28,7 +29,7 @@ def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]
         yield f"Begun and not known to have ended: {', '.join(unfinished)}."
     yield f"Left behind: {entry.on_failure.leaves}"
     yield "The way back:"
-    known = _known(journal, run_id)
+    known = _known(journal, run_id) if WRITES.intersection(begun) else {}
     for line in entry.on_failure.way_back:
         words = line.split(" ")
         if all(word in known for word in words if word in OPEN_WORDS):

@@ -10,6 +10,7 @@ import pytest
 from runbooks.catalogue import catalogue
 from tasks import backup, zeroing
 from tasks.checks import require_acting_host
+from tasks.journal import Kind, Phase
 from tasks.metadata import Target
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
@@ -92,10 +93,13 @@ def test_the_way_back_by_hand_writes_every_byte(tmp_path: Path, size_bytes: int)
     run = {"cluster": "lab"}
     with (
         fake_cluster(tmp_path, size_bytes=size_bytes) as cluster,
-        entered_run("metadata-too-new", parameters=run, run_id="r1"),
+        entered_run("metadata-too-new", parameters=run, run_id="r1") as entered,
     ):
         made = backup.back_up_whiteboard.fn(stopped(cluster, size_bytes), "/var/lib/my backups")
-        shown = way_back_lines(cluster.world.journal, "r1", catalogue()["metadata-too-new"])
+        journal, entry = cluster.world.journal, catalogue()["metadata-too-new"]
+        assert "dd if=" not in "\n".join(way_back_lines(journal, "r1", entry))  # nothing written
+        journal.append(entered.draft(Kind.CHANGE, "write_zeros", Phase.INTENT))
+        shown = way_back_lines(journal, "r1", entry)
         _, line = "\n".join(shown).split("on h2: ")
         for command in (line.splitlines()[0], backup.restore_command(made)):
             words = dict(word.split("=", 1) for word in shlex.split(command)[1:])
