@@ -152,6 +152,11 @@ def undo(wanted: str, how: How) -> None:
     undo_id = entry_of(found.runbook).undo
     if undo_id is None:
         raise UsageRefused(f"runbook {found.runbook} has no undo; its page says the way back")
+    if not found.final:
+        raise UsageRefused(
+            f"run {found.id[:8]} is {found.state} and has not ended: answer its gate, or "
+            f"`runbook cancel {found.id[:8]}`, before you undo it"
+        )
     start(session, undo_id, [f"cluster={found.cluster}", f"run_id={found.id}"], how)
 
 

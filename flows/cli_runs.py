@@ -14,6 +14,7 @@ from runbooks.catalogue import Entry, catalogue
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})  # a crashed run is going to be continued
 CANCEL_LIMIT_SECONDS = 60.0
 ID_CHARACTERS_MIN = 4
+PREFECTS_WORDS = "Flow run encountered an exception: "  # before the error's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Runs:
             cluster=str((raw.get("parameters") or {}).get("cluster", "")),
             state=raw.get("state_name") or "",
             state_type=raw.get("state_type") or "",
-            message=state.get("message") or "",
+            message=(state.get("message") or "").removeprefix(PREFECTS_WORDS),
             started=raw.get("start_time"),
             started_by=starters[0] if starters else "",
             ui_url=f"{self.ui_url}/runs/flow-run/{raw['id']}",

@@ -148,5 +148,5 @@ def _locked(held: Holder) -> str:
     return (
         f"cluster {held.cluster} is held by run {held.run_id} (runbook {held.runbook}, started by"
         f" {held.actor or 'unknown'}, since {held.since:%Y-%m-%d %H:%M:%S} UTC), which has not"
-        " ended; finish it, answer its gate, or cancel it in Prefect first"
+        f" ended; finish it, answer its gate, or: runbook cancel {held.run_id[:8]}"
     )

@@ -77,8 +77,11 @@ def test_a_decision_whose_maker_died_before_resuming_still_wakes_the_run(served:
 
 
 @pytest.mark.slow
-def test_a_run_that_waits_at_a_gate_is_cancelled_at_once(served: Served) -> None:
+def test_a_run_that_waits_at_a_gate_is_not_undone_and_is_cancelled_at_once(served: Served) -> None:
     run_id, _ = waiting(served)
+    refused = served.runbook("undo", run_id)
+    assert refused.returncode == 2
+    assert "has not ended" in refused.stderr
     assert served.json("cancel", run_id)["run"]["state"] == "Cancelled"
     assert served.runbook("approve", run_id, "--reason=late", "--set=target=lab").returncode == 2
 
