@@ -176,10 +176,10 @@ def _require_not_newer(host_id: int, looks: dict[int, HostLook], *, writes: bool
             remedy,
         )
     older = [e for e in looks.values() if version_key(e.version) < version_key(here.version)]
-    if older and here.version != "unknown":
+    if older:
         raise CheckRefused(
             f"{here.host} (host id {host_id}) has {here.version}, newer than "
-            f"{older[0].version} on {older[0].host}",
+            f"{older[0].version} on {older[0].host}, for all that can be told",
             remedy,
         )
 
