@@ -200,7 +200,7 @@ def test_host_52_stopped_but_with_newer_packages(with_host_52: FakeCluster) -> N
         checks.require_known_writers.fn("lab", WHITEBOARD)
     host.set("version", "unknown")
     with pytest.raises(CheckRefused, match=r"has unknown, newer than 2\.5\.2 on h1"):
-        checks.require_known_writers.fn("lab", WHITEBOARD)
+        checks.require_known_writers.function("lab", WHITEBOARD)
 
 
 def test_garbage_in_the_block_of_a_stopped_host_of_the_same_version(
