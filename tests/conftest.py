@@ -1,6 +1,7 @@
 """For all tests: nothing of the user is touched, and layers that wait run side by side."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 TESTS = Path(__file__).parent
 # Prefect keeps results and profiles here; set before anything imports it.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="runbooks-tests-prefect-")
+# A job in the background ignores Ctrl-C, and so would the commands that tests send it to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
     del os.environ[name]
 
