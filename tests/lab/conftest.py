@@ -66,6 +66,7 @@ def broken(lab: Lab, control_node: ControlNode) -> Iterator[Lab]:
     lab.put_block(care.BAD_HOST_ID, care.BAD_BLOCK)
     yield lab
     control_node.reset()
+    control_node.cancel_what_goes_on()
     care.mend(lab)
 
 

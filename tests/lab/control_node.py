@@ -28,6 +28,7 @@ from tests.lab.demo_console import Command
 
 ROOT = Path(__file__).parents[2]
 RUNBOOK = "metadata-too-new"
+UNDO = "restore-metadata"
 # The lab's agents take a turn every 2 s where production's take 10: as many turns, less waiting.
 SHORT_LIMITS = {"publish_seconds": 3, "quiet_seconds": 5, "settle_seconds": 5}
 LIMITS = "tasks.limits.catalogue"
@@ -112,7 +113,8 @@ class ControlNode(Command):
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         """Start the command and let it go on, as on a terminal of its own without a keyboard."""
         return subprocess.Popen(
-            [self.program, *words],
+            # A test session in the background ignores Ctrl-C, and its children would, too.
+            ["env", "--default-signal=INT", self.program, *words],
             env=self.environment,
             cwd=self.home,
             stdin=subprocess.DEVNULL,
@@ -172,6 +174,13 @@ class ControlNode(Command):
         self.lab.wait_until(ended, timeout_seconds, "the run has ended")
         found: dict[str, Any] = self.status(run_id)["run"]
         return found
+
+    def cancel_what_goes_on(self) -> None:
+        """Cancel what has not ended, as after a test that failed: it would disturb the next."""
+        for runbook in (RUNBOOK, UNDO):
+            run_id = self.unfinished(runbook)
+            if run_id:
+                self.read("cancel", run_id, accept=(0, 1))
 
     # -- what the journal has ------------------------------------------------------------------
 
