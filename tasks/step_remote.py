@@ -10,6 +10,7 @@ from tasks.runs import log
 from tasks.step_scripts import POLL, START, STOP
 
 RUNNING = "RUNNING"
+CLAIMED = "CLAIMED"  # no process yet
 CHUNK_BYTES = 65_536
 KEPT_BYTES = 262_144  # of the output, from its end
 POLL_TRIES = 12  # of 0.2 s each on the host
@@ -132,7 +133,7 @@ def _refuse_trouble(this: Step, poll: Poll, *, claimed: bool) -> None:
     where = f"{this.shell.host}: step {this.step_id}"
     if poll.state == "STOPPED":
         raise StepStopped(f"{where} was stopped by an operator; output in {this.place}")
-    if poll.state in ("LOST", "NONE") or (poll.state == "CLAIMED" and claimed):
+    if poll.state in ("LOST", "NONE") or (poll.state == CLAIMED and claimed):
         raise StepLost(
             f"{where} was started, does not run and left no exit code (killed, or the host went"
             f" down): it is not run again. Look at {this.place} and at what it was to change,"

@@ -8,7 +8,7 @@ from tasks.journal import Entry, Kind, Phase
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
 from tasks.runs import current_run
-from tasks.step_remote import RUNNING, Step, state_now
+from tasks.step_remote import CLAIMED, RUNNING, Step, state_now
 
 LATEST_RUNS = 20
 
@@ -22,10 +22,12 @@ def require_nothing_under_way(cluster: str) -> tuple[str, ...]:
     """
     looked = []
     for this in _unknown_ends(cluster):
-        if state_now(this) == RUNNING:
+        # Claimed is at work, too: its process is about to begin, or never will after a power loss.
+        if state_now(this) in (RUNNING, CLAIMED):
             raise CheckRefused(
                 f"{this.shell.host}: step {this.step_id} of an earlier run is still at work there",
-                f"wait for its end; its process group is the first number in {this.folder}/pid",
+                f"wait for its end; its process group is the first number in {this.folder}/pid "
+                "(without that file after a reboot: it never began, remove the folder)",
             )
         looked.append(this.step_id)
     return tuple(looked)
