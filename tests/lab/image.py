@@ -22,6 +22,8 @@ PACKAGES = (
     *("libvirt-daemon", "libvirt-daemon-system", "libvirt-daemon-system-systemd"),
     *("libvirt-daemon-driver-qemu", "libvirt-clients", "libvirt-sanlock"),
     *("qemu-system-x86", "qemu-utils"),
+    # packages are upgraded as on oVirt's hosts, and made there (rpmbuild calls file)
+    *("dnf", "rpm", "createrepo-c", "file"),
     # parts of the engine stand-in: its user land and its SSH server
     *("busybox-static", "dropbear-bin"),
 )
