@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
@@ -51,11 +51,14 @@ class Outcome(Enum):
 class Recorded(Generic[P, T]):
     """A function whose calls within a run are recorded and never repeated."""
 
-    def __init__(self, function: Callable[P, T], kind: Kind) -> None:
+    def __init__(
+        self, function: Callable[P, T], kind: Kind, foretold: Callable[..., Any] | None = None
+    ) -> None:
         """Wrap a function as a step of a kind."""
         update_wrapper(self, function)
         self.function = function
         self.kind = kind
+        self.foretold = foretold
         self.name: str = function.__name__
         self._signature = inspect.signature(function)
         self._adapter: TypeAdapter[T] | None = None
@@ -171,24 +174,41 @@ class Recorded(Generic[P, T]):
         return None
 
 
-def look(function: Callable[P, T]) -> Recorded[P, T]:
-    """Make a function a look: it reads and changes nothing (`read_...`)."""
-    return Recorded(function, Kind.LOOK)
+class Decorator:
+    """Makes a function a recorded step of a kind: `@change`, or `@change(foretold=f)`.
+
+    `f` is called with the step's arguments when a plan is made, and returns what the plan goes on
+    with where the step itself is not run.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        """Make the decorator of a kind."""
+        self.kind = kind
+
+    @overload
+    def __call__(self, function: Callable[P, T]) -> Recorded[P, T]: ...
+
+    @overload
+    def __call__(
+        self, *, foretold: Callable[..., Any]
+    ) -> Callable[[Callable[P, T]], Recorded[P, T]]: ...
+
+    def __call__(
+        self,
+        function: Callable[P, T] | None = None,
+        *,
+        foretold: Callable[..., Any] | None = None,
+    ) -> Recorded[P, T] | Callable[[Callable[P, T]], Recorded[P, T]]:
+        """Wrap the function."""
+        if function is not None:
+            return Recorded(function, self.kind, foretold)
+        return lambda function: Recorded(function, self.kind, foretold)
 
 
-def check(function: Callable[P, T]) -> Recorded[P, T]:
-    """Make a function a check: it refuses by raising and changes nothing (`require_...`)."""
-    return Recorded(function, Kind.CHECK)
-
-
-def change(function: Callable[P, T]) -> Recorded[P, T]:
-    """Make a function a change; the run must hold the cluster's lock."""
-    return Recorded(function, Kind.CHANGE)
-
-
-def wait(function: Callable[P, T]) -> Recorded[P, T]:
-    """Make a function a bounded wait (`wait_until_...`)."""
-    return Recorded(function, Kind.WAIT)
+look = Decorator(Kind.LOOK)  # it reads and changes nothing (`read_...`)
+check = Decorator(Kind.CHECK)  # it refuses by raising and changes nothing (`require_...`)
+change = Decorator(Kind.CHANGE)  # a change; the run must hold the cluster's lock
+wait = Decorator(Kind.WAIT)  # a bounded wait (`wait_until_...`)
 
 
 def _inputs(arguments: Mapping[str, Any]) -> dict[str, Any]:
