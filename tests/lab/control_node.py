@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -206,10 +206,12 @@ class ControlNode(Command):
         return [pid for pid in marked(f"runner:{self.home}") if wanted in _environment(pid)]
 
     def kill(self, *pids: int | None) -> None:
-        """kill -9."""
-        for pid in pids:
-            assert pid, "there is no such process"
-            os.kill(pid, signal.SIGKILL)
+        """kill -9; what ended with its parent, such as the proxy of a connection, is dead, too."""
+        assert pids
+        assert all(pids), "there is no such process"
+        for pid in filter(None, pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _environment(pid: int) -> list[bytes]:

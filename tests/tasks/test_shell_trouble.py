@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,9 +86,9 @@ def test_a_session_killed_while_a_command_runs_is_lost_contact(
 
 def kill_sessions(sshd: Sshd) -> None:
     for pid in sshd.sessions():
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
-        if name.startswith("sshd"):
-            os.kill(pid, signal.SIGKILL)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended with its parent
+            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
