@@ -1,9 +1,7 @@
 """The engine VM's libvirt domain: made from a deployment's answers, and readied for a start."""
 
 import os
-import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +9,11 @@ from ha.vm_conf import (
     XML_KEY,
     Spec,
     VmConf,
-    VmConfError,
     encode_xml,
     format_vm_conf,
     parse_vm_conf,
 )
+from ha.vm_edit import carry_over, domain_of, set_boot, set_medium
 
 DOMAIN_NAME = "HostedEngine"
 SERIAL_LOG = Path("/var/log/libvirt/qemu/HostedEngine-serial.log")
@@ -72,7 +70,7 @@ def vm_conf_text(spec: VmSpec, generated: str) -> str:
     comments = (
         f"Generated {generated} by hosted-engine --deploy.",
         "A start uses the XML in xmlBase64. In a copy for --vm-start --vm-conf, a changed cdrom",
-        "path or bootOrder below is carried over to it.",
+        "path, bootOrder or bootMenuEnable (true) below is carried over to it.",
     )
     conf = VmConf(values, {"devices": (cdrom, disk, nic, *others)})
     return format_vm_conf(conf, comments)
@@ -106,18 +104,13 @@ def start_xml(text: str, *, host_name: str, kvm: bool, reference: str | None = N
     """Return the XML with which this host starts the VM of a vm.conf.
 
     `reference` is the host's own vm.conf when `text` is an edited copy of it: what was edited in
-    the plain lines or in the XML takes effect. Raises VmConfError when both were edited, when
-    something was edited that does not take effect, or when there is no XML.
+    the plain lines or in the XML takes effect. Raises VmConfError when the two contradict each
+    other, when something was edited that does not take effect, or when there is no XML.
     """
     conf = parse_vm_conf(text)
-    if conf.xml is None:
-        raise VmConfError(f"There is no {XML_KEY} in the vm.conf, so there is nothing to start")
-    try:
-        domain = ET.fromstring(conf.xml)
-    except ET.ParseError as error:
-        raise VmConfError(f"The XML in {XML_KEY} is broken: {error}") from error
+    domain = domain_of(conf)
     if reference is not None:
-        _carry_over(domain, conf, parse_vm_conf(reference))
+        carry_over(domain, conf, parse_vm_conf(reference))
     _fit_to_host(domain, host_name, kvm=kvm)
     return ET.tostring(domain, encoding="unicode")
 
@@ -125,64 +118,6 @@ def start_xml(text: str, *, host_name: str, kvm: bool, reference: str | None = N
 def kvm_usable() -> bool:
     """Whether this host can run the VM with hardware help."""
     return os.access("/dev/kvm", os.R_OK | os.W_OK)
-
-
-def _carry_over(domain: ET.Element, conf: VmConf, reference: VmConf) -> None:
-    """Put a changed cdrom path or boot order of the plain lines into the XML."""
-    if _plain(conf) == _plain(reference):
-        return
-    if conf.xml != reference.xml:
-        raise VmConfError(
-            f"Both the plain lines and {XML_KEY} were edited. Edit one of them: undo the other"
-        )
-    if _plain(conf, bootable=False) != _plain(reference, bootable=False):
-        raise VmConfError(
-            "Only the cdrom's path and bootOrder take effect in the plain lines."
-            f" Edit the XML in {XML_KEY} for anything else"
-        )
-    orders = [disk["bootOrder"] for disk in conf.disks if disk.get("bootOrder")]
-    if len(set(map(str, orders))) != len(orders):
-        raise VmConfError("Two devices have the same bootOrder: give each its own number")
-    for disk in conf.disks:
-        element = _disk_element(domain, str(disk.get("device", "disk")))
-        _set_boot(element, str(disk.get("bootOrder", "")))
-        if disk.get("device") == "cdrom":
-            _set_medium(element, str(disk.get("path", "")))
-
-
-def _plain(conf: VmConf, *, bootable: bool = True) -> Mapping[str, object]:
-    dropped = () if bootable else ("path", "bootOrder")
-    devices = [
-        {name: value for name, value in device.items() if name not in dropped}
-        if isinstance(device, dict) and device.get("type") == "disk"
-        else device
-        for device in conf.lists.get("devices", ())
-    ]
-    values = {key: value for key, value in conf.values.items() if key != XML_KEY}
-    return {**values, **conf.lists, "devices": devices}
-
-
-def _disk_element(domain: ET.Element, device: str) -> ET.Element:
-    element = domain.find(f"./devices/disk[@device='{device}']")
-    if element is None:
-        raise VmConfError(f"The XML in {XML_KEY} has no {device} to which the edit applies")
-    return element
-
-
-def _set_boot(disk: ET.Element, order: str) -> None:
-    for boot in disk.findall("boot"):
-        disk.remove(boot)
-    if order:
-        if not re.fullmatch(r"[1-9][0-9]*", order):
-            raise VmConfError(f"bootOrder {order!r} is not a positive number")
-        ET.SubElement(disk, "boot", order=order)
-
-
-def _set_medium(cdrom: ET.Element, path: str) -> None:
-    for source in cdrom.findall("source"):
-        cdrom.remove(source)
-    if path:
-        ET.SubElement(cdrom, "source", file=path)
 
 
 def _fit_to_host(domain: ET.Element, host_name: str, *, kvm: bool) -> None:
@@ -212,13 +147,13 @@ def _add_disk(devices: ET.Element, spec: VmSpec) -> None:
     ET.SubElement(disk, "target", dev="vda", bus="virtio")
     ET.SubElement(disk, "boot", order="1")
     cdrom = ET.SubElement(devices, "disk", type="file", device="cdrom")
-    _set_medium(cdrom, spec.cdrom)
+    set_medium(cdrom, spec.cdrom)
     # The q35 machines have no IDE.
     dev, bus = ("sdc", "sata") if "q35" in spec.machine else ("hdc", "ide")
     ET.SubElement(cdrom, "target", dev=dev, bus=bus)
     ET.SubElement(cdrom, "readonly")
     if spec.cdrom:
-        _set_boot(cdrom, "2")
+        set_boot(cdrom, "2")
 
 
 def _add_lease(devices: ET.Element, spec: VmSpec) -> None:

@@ -9,7 +9,7 @@ from ha.cli.deploy import deploy_host
 from ha.cli.host import Host
 from ha.cli.maintenance import set_maintenance
 from ha.cli.status import vm_status
-from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start
+from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start, vm_start_paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,16 @@ VERBS = {
     "vm-start": Verb(
         vm_start,
         "--vm-start [--vm-conf=<file>]",
-        "Start the VM on this host. In an edited copy of vm.conf a changed cdrom path or\n"
-        "            bootOrder takes effect, or a changed XML.",
+        "Start the VM on this host. In an edited copy of vm.conf a changed cdrom path,\n"
+        "            bootOrder or bootMenuEnable takes effect, in the plain lines or in the XML.\n"
+        "            Plain lines and XML that contradict each other are refused.",
+        ("vm-conf=",),
+        needs_vm_conf=True,
+    ),
+    "vm-start-paused": Verb(
+        vm_start_paused,
+        "--vm-start-paused [--vm-conf=<file>]",
+        "The same, with the VM's processors stopped until: virsh resume HostedEngine.",
         ("vm-conf=",),
         needs_vm_conf=True,
     ),

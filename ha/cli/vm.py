@@ -15,9 +15,19 @@ _POLL_SECONDS = 0.5
 
 def vm_start(host: Host, options: Mapping[str, str]) -> None:
     """Start the VM; exit code 0 means that it runs, its lease included."""
+    _start(host, options, paused=False)
+
+
+def vm_start_paused(host: Host, options: Mapping[str, str]) -> None:
+    """Start the VM with its processors stopped; exit code 0 means that it is there, paused."""
+    _start(host, options, paused=True)
+    host.say("Connect a console, then go on with: virsh resume HostedEngine")
+
+
+def _start(host: Host, options: Mapping[str, str], *, paused: bool) -> None:
     xml = _start_xml(host, options.get("vm-conf"))
     try:
-        host.engine_vm.start(xml)
+        host.engine_vm.start(xml, paused=paused)
     except VmAlreadyRuns as error:
         raise Refused(f"VM exists and its status is {error.status}") from error
     except VmStartFailed as error:
@@ -29,7 +39,7 @@ def vm_start(host: Host, options: Mapping[str, str]) -> None:
         if host.clock.monotonic() > deadline:
             break
         host.clock.sleep(_POLL_SECONDS)
-    if state is not VmState.UP:
+    if state is not (VmState.PAUSED if paused else VmState.UP):
         raise Refused(f"VM failed to launch: it is {state.value}")
     host.say(f"VM is {state.value}")
 

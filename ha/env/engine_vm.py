@@ -15,7 +15,7 @@ import libvirt
 
 from ha.core.sighting import StopReason, VmSighting, VmState
 from ha.env.emulator import Emulator
-from ha.env.engine_vm_link import LibvirtLink
+from ha.env.engine_vm_link import LibvirtLink, look_up
 from ha.env.ports import (
     VmAlreadyRuns,
     VmLocked,
@@ -65,7 +65,6 @@ _STATES = {
     libvirt.VIR_DOMAIN_SHUTOFF: VmState.DOWN,
     libvirt.VIR_DOMAIN_CRASHED: VmState.DOWN,
 }
-_REPLACEABLE = (VmState.DOWN, VmState.PAUSED)
 
 
 class LibvirtEngineVm:
@@ -82,16 +81,17 @@ class LibvirtEngineVm:
         self._stop_reason: StopReason | None = None
         self._was_here = False
 
-    def start(self, xml: str) -> None:
-        """Start the VM from a libvirt domain; one that is down or paused here is replaced.
+    def start(self, xml: str, *, paused: bool = False) -> None:
+        """Start the VM from a libvirt domain; one that is down here is replaced.
 
+        So is one that is paused, but for a start that is to end paused itself (`paused`).
         Blocks while the lease's owner only looks dead. Raises VmAlreadyRuns, VmLocked,
         VmStartFailed, and VmUnreachable when nobody knows whether it started.
         """
         self._start_cut = False
         self._starting.set()
         try:
-            self._start(xml)
+            self._start(xml, paused=paused)
         finally:
             self._starting.clear()
 
@@ -103,7 +103,7 @@ class LibvirtEngineVm:
         if self._starting.is_set():
             raise VmTrouble(f"{self._name} is still being started")
         with self._link.asking(VmTrouble) as connection:
-            self._domain(connection).shutdown()
+            look_up(connection, self._name).shutdown()
 
     def power_off(self) -> None:
         """Cut the power; off when this returns. Raises VmMissing, VmTrouble, VmUnreachable.
@@ -126,7 +126,7 @@ class LibvirtEngineVm:
         """Look at the VM now."""
         try:
             with self._link.asking(VmTrouble) as connection:
-                domain = self._domain(connection)
+                domain = look_up(connection, self._name)
                 state, reason = domain.state()
                 seen = _state_of(state, reason, functools.partial(_migrating_out, domain))
         except VmMissing:
@@ -152,11 +152,13 @@ class LibvirtEngineVm:
         except VmTrouble as trouble:
             log.warning("The engine VM is not watched yet: %s", trouble)
 
-    def _start(self, xml: str) -> None:
+    def _start(self, xml: str, *, paused: bool) -> None:
         seen = self.sighting()
         if seen.state is VmState.UNKNOWN:
             raise VmUnreachable("libvirt does not answer")
-        if seen.state not in (*_REPLACEABLE, VmState.MISSING):
+        if seen.state not in (VmState.DOWN, VmState.MISSING) and (
+            paused or seen.state is not VmState.PAUSED
+        ):
             raise VmAlreadyRuns(seen.state.value)
         if seen.state is VmState.PAUSED:
             log.info("VM exists and is %s, cleaning up and restarting", seen.state.value)
@@ -166,7 +168,7 @@ class LibvirtEngineVm:
         self._remember_stop(None, here=True)
         try:
             with self._link.asking(VmStartFailed) as connection:
-                connection.createXML(xml, 0)
+                connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
         except VmStartFailed as refusal:
             locked = any(text in str(refusal) for text in _LOCK_TEXTS)
             self._remember_stop(StopReason.LOCKED if locked else StopReason.FAILED)
@@ -176,7 +178,7 @@ class LibvirtEngineVm:
 
     def _destroy(self) -> None:
         with self._link.asking(VmTrouble) as connection:
-            self._domain(connection).destroy()
+            look_up(connection, self._name).destroy()
 
     def _gone(self, otherwise: VmSighting | None = None) -> VmSighting:
         # The event that says how it stopped may be a moment behind the look that found it gone.
@@ -195,14 +197,6 @@ class LibvirtEngineVm:
             self._stop_reason = reason
             self._was_here = here
             self._changed.notify_all()
-
-    def _domain(self, connection: Any) -> Any:
-        try:
-            return connection.lookupByName(self._name)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                raise VmMissing(f"Virtual machine {self._name} does not exist") from error
-            raise
 
     def _on_event(self, domain: Any, event: int, detail: int) -> None:
         state = _EVENTS.get(event)

@@ -14,7 +14,7 @@ from typing import Any
 
 import libvirt
 
-from ha.env.ports import VmTrouble, VmUnreachable
+from ha.env.ports import VmMissing, VmTrouble, VmUnreachable
 
 KEEPALIVE_SECONDS = 5
 KEEPALIVE_COUNT = 3
@@ -98,6 +98,16 @@ class LibvirtLink:
             log.info("libvirt is connected again")
             self._on_return()
             return
+
+
+def look_up(connection: Any, name: str) -> Any:
+    """Return the domain of this name. Raises VmMissing, and libvirtError within `asking`."""
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise VmMissing(f"Virtual machine {name} does not exist") from error
+        raise
 
 
 def _is_alive(connection: Any) -> bool:

@@ -136,7 +136,7 @@ class Lockspace(Protocol):
 class EngineVm(Protocol):
     """The engine VM on this host."""
 
-    def start(self, xml: str) -> None:
+    def start(self, xml: str, *, paused: bool = False) -> None:
         """Start it; VmAlreadyRuns, VmLocked, VmStartFailed, VmUnreachable. May block long."""
 
     def shutdown(self) -> None:

@@ -166,7 +166,8 @@ class FakeEngineVm:
         if trouble := self.trouble.get(call.split(maxsplit=1)[0]):
             raise trouble
 
-    def start(self, xml: str) -> None:
+    def start(self, xml: str, *, paused: bool = False) -> None:
+        assert not paused, "the agent starts no VM that it would have to resume"
         self._do(f"start {xml}")
 
     def shutdown(self) -> None:

@@ -92,13 +92,14 @@ class SimBroker:
 class SimEngineVm:
     state: VmState = VmState.MISSING
     state_after_start: VmState = VmState.UP
+    forgets_pause: bool = False
     trouble: Exception | None = None
     started: list[str] = field(default_factory=list)
 
-    def start(self, xml: str) -> None:
+    def start(self, xml: str, *, paused: bool = False) -> None:
         self._stumble()
         self.started.append(xml)
-        self.state = self.state_after_start
+        self.state = VmState.PAUSED if paused and not self.forgets_pause else self.state_after_start
 
     def shutdown(self) -> None:
         self._stumble()

@@ -6,7 +6,8 @@ from ha.storage_domain import storage_domain_of
 from tests.ha.cli.sim import SimHost
 
 NEED_DEPLOYMENT = [
-    *("--vm-start", "--vm-shutdown", "--vm-poweroff", "--vm-status", "--check-liveliness"),
+    *("--vm-start", "--vm-start-paused", "--vm-shutdown", "--vm-poweroff"),
+    *("--vm-status", "--check-liveliness"),
     *("--connect-storage", "--set-maintenance", "--clean-metadata"),
 ]
 

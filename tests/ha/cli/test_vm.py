@@ -1,11 +1,13 @@
 """`--vm-start`, `--vm-shutdown`, `--vm-poweroff`: 0 only for what was seen."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from ha.core.sighting import VmState
 from ha.env.ports import VmAlreadyRuns, VmLocked, VmMissing, VmStartFailed, VmTrouble, VmUnreachable
+from ha.vm_conf import encode_xml, parse_vm_conf
 from tests.ha.cli.sim import SimHost
 
 
@@ -37,7 +39,7 @@ def test_start_refuses_an_edit_that_takes_no_effect(host: SimHost) -> None:
         host.root / "my.conf", host.paths.vm_conf.read_text().replace("memSize=96", "memSize=128")
     )
     assert host.run("--vm-start", f"--vm-conf={copy}") == 1
-    assert "take effect" in host.complained
+    assert "no effect here: memSize" in host.complained
     assert host.vm.started == []
 
 
@@ -65,6 +67,29 @@ def test_start_of_a_vm_that_is_gone_at_once(host: SimHost) -> None:
 def test_start_of_a_vm_that_never_gets_up(host: SimHost) -> None:
     host.vm.state_after_start = VmState.WAIT_FOR_LAUNCH
     assert host.run("--vm-start") == 1
+
+
+def test_start_paused(host: SimHost) -> None:
+    assert host.run("--vm-start-paused") == 0
+    assert host.out[0] == "VM is Paused"
+    assert "virsh resume HostedEngine" in host.said
+
+
+def test_start_paused_of_a_vm_that_runs_all_the_same(host: SimHost) -> None:
+    host.vm.forgets_pause = True
+    assert host.run("--vm-start-paused") == 1
+    assert host.complained == "VM failed to launch: it is Up"
+
+
+def test_a_contradiction_is_refused_before_anything_is_started(host: SimHost) -> None:
+    own = host.paths.vm_conf.read_text()
+    xml = parse_vm_conf(own).xml or ""
+    coded = encode_xml(xml.replace('<boot order="1" />', '<boot order="4" />'))
+    edited = re.sub("xmlBase64=.*", f"xmlBase64={coded}", own).replace("bootOrder:1", "bootOrder:2")
+    copy = host.write(host.root / "my.conf", edited)
+    assert host.run("--vm-start", f"--vm-conf={copy}") == 1
+    assert "disk bootOrder is '2' in the plain lines and '4' in the XML" in host.complained
+    assert host.vm.started == []
 
 
 def test_start_without_the_file(host: SimHost) -> None:

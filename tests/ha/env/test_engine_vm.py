@@ -75,6 +75,23 @@ def test_a_paused_vm_is_replaced(vm: LibvirtEngineVm) -> None:
     assert vm.sighting() == UP
 
 
+def test_a_vm_that_is_started_paused(vm: LibvirtEngineVm, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm.sighting()
+    connection = vm._link.connection
+    create = connection.createXML
+
+    def create_and_pause(xml: str, flags: int) -> None:
+        """libvirt's test driver does not know the flag."""
+        assert flags == libvirt.VIR_DOMAIN_START_PAUSED
+        create(xml, 0).suspend()
+
+    monkeypatch.setattr(connection, "createXML", create_and_pause)
+    vm.start(XML, paused=True)
+    assert vm.sighting() == VmSighting(VmState.PAUSED)
+    with pytest.raises(VmAlreadyRuns, match="Paused"):
+        vm.start(XML, paused=True)
+
+
 def test_a_defined_vm_that_is_shut_off_is_down_and_can_be_started(vm: LibvirtEngineVm) -> None:
     vm.sighting()
     defined = vm._link.connection.defineXML(XML)
