@@ -7,7 +7,9 @@ from pathlib import Path
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-ETC_INVENTORY = Path("/etc/hosted-engine-runbooks/inventory.toml")
+ETC = Path("/etc/hosted-engine-runbooks")
+ETC_INVENTORY = ETC / "inventory.toml"
+FILES = ("inventory", "policy", "allowed_signers", "notify_url_file")
 
 
 def _default_home() -> Path:
@@ -24,6 +26,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=_default_home)
     inventory: Path | None = None
+    policy: Path | None = None  # what a gate asks for, by risk class
+    allowed_signers: Path | None = None  # whose signed approvals count
+    notify_url_file: Path | None = None  # where gates that wait are told
     journal_url: str = ""
     gate_expires_seconds: int = Field(default=86_400, gt=0)
     connect_timeout_seconds: float = Field(default=10.0, gt=0)
@@ -35,17 +40,32 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("home", "inventory"):
+        for name in ("home", *FILES):
             if isinstance(values.get(name), str):
                 values[name] = Path(str(values[name])).expanduser()
         return values
 
     def inventory_path(self) -> Path:
         """Return the inventory in force: the named one, else <home>'s, else /etc's."""
-        if self.inventory is not None:
-            return self.inventory
-        own = self.home / "inventory.toml"
-        return ETC_INVENTORY if not own.exists() and ETC_INVENTORY.exists() else own
+        return self._found(self.inventory, "inventory.toml", ETC_INVENTORY)
+
+    def policy_path(self) -> Path:
+        """Return the policy of the gates; it need not be there."""
+        return self._found(self.policy, "policy.toml", ETC / "policy.toml")
+
+    def allowed_signers_path(self) -> Path:
+        """Return the file of the keys whose approvals count; it need not be there."""
+        return self._found(self.allowed_signers, "allowed_signers", ETC / "allowed_signers")
+
+    def notify_url_path(self) -> Path:
+        """Return the file with the address that is told of waiting gates; may be missing."""
+        return self._found(self.notify_url_file, "notify_url", ETC / "notify_url")
+
+    def _found(self, named: Path | None, name: str, elsewhere: Path) -> Path:
+        if named is not None:
+            return named
+        own = self.home / name
+        return elsewhere if not own.exists() and elsewhere.exists() else own
 
     def journal(self) -> str:
         """Return the journal's SQLAlchemy URL; SQLite below the home by default."""
