@@ -23,6 +23,7 @@ from ha.publish import Publisher
 from ha.recorder import FlightRecorder
 from ha.telling import Telling
 from ha.turn import Turn, take_turn
+from ha.version import version
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,9 @@ class Agent:
             timing=self._timing,
             conf_on_shared_storage=host.conf_on_shared_storage,
         )
-        self._publisher = Publisher(host.host_id, socket.gethostname(), host.conf_on_shared_storage)
+        self._publisher = Publisher(
+            host.host_id, socket.gethostname(), host.conf_on_shared_storage, version()
+        )
         self._telling = Telling(world.env.broker)
         self._executor = Executor(
             world.env.engine_vm, world.files.vm_xml, self._now, world.bell.ring

@@ -15,6 +15,7 @@ class Publisher:
     host_id: int
     hostname: str
     conf_on_shared_storage: bool
+    version: str
 
     def record(
         self,
@@ -90,6 +91,8 @@ class Publisher:
             f"score={score}",
             f"vm_conf_refresh_time={conf_timestamp} ({time.ctime(epoch + conf_timestamp)})",
             f"conf_on_shared_storage={self.conf_on_shared_storage}",
+            # Upstream has no such line: it tells which version runs, not which one is installed.
+            f"version={self.version}",
         ]
         return Record(
             host_id=self.host_id,

@@ -6,6 +6,7 @@ from ha.cli.host import FAILURE, Host, Refused
 from ha.cli.usage import VERBS, Verb, usage, verb_usage
 from ha.config import ConfigError
 from ha.services import ServicesFailed
+from ha.version import version
 
 OK = 0
 NOT_DEPLOYED = "You must run deploy first"
@@ -21,6 +22,9 @@ def run_command(host: Host, arguments: Sequence[str]) -> int:
         return FAILURE
     if arguments[0] == "--help":
         host.say(usage())
+        return OK
+    if arguments[0] == "--version":
+        host.say(version())
         return OK
     verb = VERBS.get(arguments[0].removeprefix("--"))
     if verb is None or not arguments[0].startswith("--"):

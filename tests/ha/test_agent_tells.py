@@ -147,6 +147,7 @@ def test_the_text_for_people_has_the_timeout_as_a_date_of_today(host: Host) -> N
         "score",
         "vm_conf_refresh_time",
         "conf_on_shared_storage",
+        "version",
         "maintenance",
         "state",
         "stopped",

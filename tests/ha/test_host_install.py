@@ -36,6 +36,24 @@ def test_files(installed: Path) -> None:
     assert os.access(installed / "usr/sbin/hosted-engine", os.X_OK)
 
 
+@pytest.mark.parametrize(("given", "told"), [([], "0.1.0"), (["2.0-1"], "2.0-1")])
+def test_the_command_tells_the_installed_version(
+    tmp_path: Path, given: list[str], told: str
+) -> None:
+    pytest.importorskip("sanlock")
+    pytest.importorskip("libvirt")
+    subprocess.run(["ha/host/install", str(tmp_path), *given], cwd=PROJECT, check=True)
+    library = tmp_path / "usr/lib/hosted-engine-runbooks"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ha.cli", "--version"],
+        env={**os.environ, "PYTHONPATH": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{told}\n")
+
+
 @pytest.mark.parametrize(("name", "restart"), [("broker", "on-failure"), ("agent", "always")])
 def test_units(installed: Path, name: str, restart: str) -> None:
     unit = unit_of(installed / f"lib/systemd/system/ovirt-ha-{name}.service")
