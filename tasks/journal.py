@@ -1,7 +1,8 @@
 """The journal: what a run intends and what came of it, appended, never changed.
 
 Every look, check, change, wait and gate of a run writes its intent before and its outcome
-after. A run that is entered again answers from here and repeats nothing. Entries of one run
+after. A run that is entered again answers from here and repeats nothing. Each entry carries the
+hash of the one before it (tasks/journal_chain.py). Entries of one run
 carry the attempt that wrote them; once a newer attempt has been opened, the older one is
 refused (`Superseded`), so that a process that was taken for dead cannot go on beside its
 successor.
@@ -9,11 +10,9 @@ successor.
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import create_engine, event, make_url, select
-from sqlalchemy.engine import Engine
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -24,6 +23,7 @@ from tasks.journal_records import (
     Entry,
     JournalError,
     Kind,
+    LockBroken,
     Phase,
     Run,
     Superseded,
@@ -33,7 +33,16 @@ from tasks.journal_records import (
     run_of,
     run_row,
 )
-from tasks.journal_tables import Base, EntryRow, HeadRow, RunRow
+from tasks.journal_rules import refused, require_in_force, require_not_broken
+from tasks.journal_store import (
+    BUSY_TIMEOUT_SECONDS,
+    JournalUnavailable,
+    engine_of,
+    open_tables,
+    told_plainly,
+    utc_now,
+)
+from tasks.journal_tables import EntryRow, HeadRow, IdentityRow, RunRow
 
 __all__ = [
     "NO_ATTEMPT",
@@ -42,51 +51,76 @@ __all__ = [
     "Entry",
     "Journal",
     "JournalError",
+    "JournalUnavailable",
     "Kind",
+    "LockBroken",
     "Phase",
     "Run",
     "Superseded",
     "UnknownRun",
 ]
 
-BUSY_TIMEOUT_SECONDS = 30
-
 
 class Journal:
     """The store of runs and entries behind a SQLAlchemy URL (SQLite or PostgreSQL)."""
 
-    def __init__(self, url: str) -> None:
-        """Open the journal, making its tables if it is new."""
-        engine = _engine(url)
-        writer = engine.execution_options(writes=True)
-        self._sessions = sessionmaker(engine)
-        self._writes = sessionmaker(writer)
-        with writer.begin() as connection:
-            Base.metadata.create_all(connection)
-        with self.transaction() as session:
-            if session.get(HeadRow, 1) is None:
-                session.add(HeadRow(id=1, seq=0))
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Open the journal, making its tables if it is new, or taking over an earlier version's.
+
+        Raises: JournalUnavailable, as every other method does.
+        """
+        self.engine = engine_of(url, busy_timeout_seconds)
+        self._busy_timeout_seconds = busy_timeout_seconds
+        self._now = now
+        self._sessions = sessionmaker(self.engine)
+        self._writes = sessionmaker(self.engine.execution_options(writes=True))
+        with told_plainly(self.engine, busy_timeout_seconds):
+            open_tables(self.engine, now())
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Open a transaction that no other writer can interleave with."""
-        with self._writes.begin() as session:
+        with (
+            told_plainly(self.engine, self._busy_timeout_seconds),
+            self._writes.begin() as session,
+        ):
             session.execute(select(HeadRow).with_for_update()).first()
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Open a session that only reads."""
-        with self._sessions() as session:
+        """Open a session that only reads, and sees one moment."""
+        with told_plainly(self.engine, self._busy_timeout_seconds), self._sessions() as session:
             yield session
 
+    def journal_id(self) -> str:
+        """Return this journal's id."""
+        with self.reading() as session:
+            return session.get_one(IdentityRow, 1).journal_id
+
+    def head(self) -> tuple[int, str]:
+        """Return the last entry's seq and hash; 0 and what the first will follow if none is."""
+        with self.reading() as session:
+            head = session.get_one(HeadRow, 1)
+            return head.seq, head.hash or ""
+
     def open_run(self, run: Run) -> Run:
-        """Make the run known if it is not, and open its next attempt: earlier ones are fenced."""
+        """Make the run known if it is not, and open its next attempt: earlier ones are fenced.
+
+        Raises: LockBroken.
+        """
         with self.transaction() as session:
             row = session.get(RunRow, run.run_id)
             if row is None:
                 row = run_row(run)
                 session.add(row)
+            require_not_broken(session, run.run_id)
             row.attempt += 1
             session.flush()
             self.append_in(
@@ -99,7 +133,10 @@ class Journal:
                     attempt=row.attempt,
                     actor=run.actor,
                     via=run.via,
-                    payload={"parameters": dict(run.parameters)},
+                    payload={
+                        "parameters": dict(run.parameters),
+                        "started_at": run.started_at.isoformat(timespec="microseconds"),
+                    },
                 ),
             )
             return run_of(row)
@@ -119,22 +156,17 @@ class Journal:
         run = session.get(RunRow, draft.run_id)
         if run is None:
             raise UnknownRun(f"the journal has no run {draft.run_id}")
-        if draft.attempt not in (NO_ATTEMPT, run.attempt):
-            raise Superseded(
-                f"run {draft.run_id}: attempt {draft.attempt} was superseded by attempt"
-                f" {run.attempt}; this process must stop"
-            )
+        require_in_force(run, draft)
         head = session.get_one(HeadRow, 1)
-        head.seq += 1
-        row = entry_row(draft, head.seq, run.cluster)
+        row = entry_row(
+            draft, head.seq + 1, run.cluster, prev_hash=head.hash or "", now=self._now()
+        )
+        head.seq, head.hash = row.seq, row.hash
         session.add(row)
         try:
             session.flush()
         except IntegrityError as error:
-            raise AlreadyRecorded(
-                f"run {draft.run_id}: {draft.kind.value} `{draft.step}` has its"
-                f" {draft.phase.value} already"
-            ) from error
+            raise refused(draft, row.seq, error) from error
         return entry_of(row)
 
     def find(self, run_id: str, kind: Kind, step: str, phase: Phase) -> Entry | None:
@@ -171,32 +203,20 @@ class Journal:
 
     def runs(self, cluster: str | None = None, limit: int = 100) -> list[Run]:
         """Return the last runs, newest first, of one cluster or of all."""
-        wanted = select(RunRow).order_by(RunRow.started_at.desc()).limit(limit)
+        # By what the journal saw first, not by the clock: that may have been put back.
+        began = (
+            select(EntryRow.run_id, func.min(EntryRow.seq).label("seq"))
+            .where(EntryRow.kind == Kind.RUN.value, EntryRow.phase == Phase.ATTEMPT.value)
+            .group_by(EntryRow.run_id)
+            .subquery()
+        )
+        wanted = (
+            select(RunRow)
+            .join(began, began.c.run_id == RunRow.run_id)
+            .order_by(began.c.seq.desc())
+            .limit(limit)
+        )
         if cluster is not None:
             wanted = wanted.where(RunRow.cluster == cluster)
         with self.reading() as session:
             return [run_of(row) for row in session.scalars(wanted)]
-
-
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # SQLAlchemy, not the driver, begins transactions: see its page on pysqlite.
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        # IMMEDIATE takes the write lock first: a reader that turns writer would fail at once.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tasks.journal_chain import canonical, columns_of, link
 from tasks.journal_tables import EntryRow, RunRow
 from tasks.redaction import redacted
 
@@ -30,11 +31,17 @@ class UnknownRun(JournalError):
     """The journal has no run of this id."""
 
 
+class LockBroken(JournalError):
+    """The cluster's lock was taken from this run by another one: it is over."""
+
+
 class Kind(StrEnum):
     """What an entry is about."""
 
+    JOURNAL = "journal"
     RUN = "run"
     LOCK = "lock"
+    LEASE = "lease"
     GATE = "gate"
     LOOK = "look"
     CHECK = "check"
@@ -55,6 +62,7 @@ class Phase(StrEnum):
     TAKEN = "taken"
     RELEASED = "released"
     NOTE = "note"
+    SEALED = "sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class Draft:
     actor: str = ""
     via: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,8 @@ class Entry:
     actor: str
     via: str
     payload: Mapping[str, Any]
+    signature: str | None = None
+    hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +115,16 @@ class Run:
     attempt: int
 
 
-def canonical(value: Any) -> str:
-    """Return the one JSON text of a value. Raises: TypeError if it is not JSON."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def entry_row(draft: Draft, seq: int, cluster: str) -> EntryRow:
+def entry_row(draft: Draft, seq: int, cluster: str, *, prev_hash: str, now: datetime) -> EntryRow:
     """Return the row of a draft, secrets struck out. Raises: JournalError if it is too big."""
     payload = canonical(redacted(dict(draft.payload)))
     if len(payload.encode()) > PAYLOAD_BYTES_MAX:
         raise JournalError(f"`{draft.step}`: the payload is over {PAYLOAD_BYTES_MAX} bytes")
-    return EntryRow(
+    row = EntryRow(
         seq=seq,
         run_id=draft.run_id,
         attempt=draft.attempt,
-        at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        at=now.isoformat(timespec="microseconds"),
         kind=draft.kind.value,
         step=draft.step,
         phase=draft.phase.value,
@@ -127,7 +133,11 @@ def entry_row(draft: Draft, seq: int, cluster: str) -> EntryRow:
         actor=redacted(draft.actor),
         via=draft.via,
         payload=payload,
+        prev_hash=prev_hash,
+        signature=draft.signature,
     )
+    row.hash = link(prev_hash, columns_of(row))
+    return row
 
 
 def run_row(run: Run) -> RunRow:
@@ -159,6 +169,8 @@ def entry_of(row: EntryRow) -> Entry:
         actor=row.actor,
         via=row.via,
         payload=json.loads(row.payload),
+        signature=row.signature,
+        hash=row.hash,
     )
 
 

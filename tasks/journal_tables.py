@@ -4,7 +4,7 @@ Text, not native JSON or date types, holds payloads and times: an entry's bytes 
 same in SQLite and PostgreSQL, which is what its hash is taken over.
 """
 
-from sqlalchemy import DDL, Index, Integer, String, Text, event, text
+from sqlalchemy import Connection, Index, Integer, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -12,14 +12,23 @@ class Base(DeclarativeBase):
     """The journal's tables."""
 
 
+class IdentityRow(Base):
+    """One row: which journal this is; random, made with the journal."""
+
+    __tablename__ = "journal_identity"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    journal_id: Mapped[str] = mapped_column(String(32))
+
+
 class HeadRow(Base):
-    """One row: the last entry's seq. Locked by every append, so seq has no gaps."""
+    """One row: the last entry's seq and hash. Locked by every append, so seq has no gaps."""
 
     __tablename__ = "journal_head"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     seq: Mapped[int]
-    hash: Mapped[str | None] = mapped_column(String(64))  # of that entry; reserved, see EntryRow
+    hash: Mapped[str | None] = mapped_column(String(64))  # NULL in a journal of an earlier version
 
 
 class RunRow(Base):
@@ -40,9 +49,8 @@ class RunRow(Base):
 class EntryRow(Base):
     """One entry; never changed, never deleted (triggers below).
 
-    Reserved, NULL until the audit trail is built: `prev_hash`, the hash of the entry before;
-    `hash`, SHA-256 over `prev_hash` and the canonical JSON of all columns up to `payload`;
-    `signature`, the approver's over a decision.
+    `prev_hash` and `hash` make the chain (tasks/journal_chain.py); they are NULL only in entries
+    of an earlier version, which one later entry seals. `signature` is the approver's.
     """
 
     __tablename__ = "journal_entries"
@@ -81,12 +89,52 @@ BY_KIND = Index("journal_by_kind", EntryRow.kind, EntryRow.cluster, EntryRow.seq
 ONE_OUTCOME = _once_a_run("outcome")
 ONE_DECISION = _once_a_run("decision")
 
-for _verb in ("UPDATE", "DELETE"):
-    event.listen(
-        EntryRow.__table__,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy 2.1 leaves it so
-            f"CREATE TRIGGER journal_no_{_verb.lower()} BEFORE {_verb} ON journal_entries "
-            "BEGIN SELECT RAISE(ABORT, 'journal entries are never changed or deleted'); END"
-        ).execute_if(dialect="sqlite"),
-    )
+NEVER = "journal entries are never changed or deleted"
+UNHASHED = "an entry without a hash: this journal is kept by a newer version of the program"
+GUARDS = {
+    "sqlite": {
+        "journal_no_update": f"BEFORE UPDATE ON journal_entries"
+        f" BEGIN SELECT RAISE(ABORT, '{NEVER}'); END",
+        "journal_no_delete": f"BEFORE DELETE ON journal_entries"
+        f" BEGIN SELECT RAISE(ABORT, '{NEVER}'); END",
+        "journal_only_hashed": f"BEFORE INSERT ON journal_entries WHEN NEW.hash IS NULL"
+        f" BEGIN SELECT RAISE(ABORT, '{UNHASHED}'); END",
+    },
+    "postgresql": {
+        "journal_no_update": "BEFORE UPDATE OR DELETE ON journal_entries"
+        " FOR EACH ROW EXECUTE FUNCTION journal_never()",
+        "journal_no_truncate": "BEFORE TRUNCATE ON journal_entries"
+        " FOR EACH STATEMENT EXECUTE FUNCTION journal_never()",
+        "journal_only_hashed": "BEFORE INSERT ON journal_entries FOR EACH ROW"
+        " WHEN (NEW.hash IS NULL) EXECUTE FUNCTION journal_unhashed()",
+    },
+}
+FUNCTIONS = {"journal_never": NEVER, "journal_unhashed": UNHASHED}
+STANDING = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+    # A disabled trigger ('D') does not stand.
+    "postgresql": "SELECT tgname FROM pg_trigger"
+    " WHERE tgrelid = 'journal_entries'::regclass AND tgenabled <> 'D'",
+}
+
+
+def missing_guards(connection: Connection) -> tuple[str, ...]:
+    """Return the triggers that keep entries append-only and are not there."""
+    dialect = connection.dialect.name
+    if dialect not in GUARDS:
+        return ()
+    standing = set(connection.execute(text(STANDING[dialect])).scalars())
+    return tuple(name for name in GUARDS[dialect] if name not in standing)
+
+
+def make_guards(connection: Connection) -> None:
+    """Make the triggers that are missing."""
+    missing = missing_guards(connection)
+    if missing and connection.dialect.name == "postgresql":
+        for name, said in FUNCTIONS.items():
+            connection.exec_driver_sql(
+                f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN RAISE EXCEPTION '{said}'; END $$"
+            )
+    for name in missing:
+        connection.exec_driver_sql(f"CREATE TRIGGER {name} {GUARDS[connection.dialect.name][name]}")

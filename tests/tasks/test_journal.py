@@ -20,7 +20,7 @@ from tasks.journal import (
     Superseded,
     UnknownRun,
 )
-from tasks.journal_tables import ONE_DECISION, ONE_OUTCOME, Base, EntryRow
+from tasks.journal_tables import ONE_DECISION, ONE_OUTCOME, Base
 from tasks.redaction import STRUCK_OUT, register_secret
 
 
@@ -141,13 +141,6 @@ def test_several_processes_write_one_gapless_line(tmp_path: Path) -> None:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * 4
     assert [entry.seq for entry in Journal(url).entries()] == list(range(1, 102))
-
-
-def test_columns_for_the_audit_trail_are_laid_out_and_empty(journal: Journal) -> None:
-    journal.open_run(a_run())
-    with journal.reading() as session:
-        row = session.get_one(EntryRow, 1)
-    assert (row.prev_hash, row.hash, row.signature) == (None, None, None)
 
 
 def test_the_tables_are_postgresql_too() -> None:
