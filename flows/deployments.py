@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prefect import Flow
@@ -15,6 +15,7 @@ from runbooks.catalogue import Entry
 from runbooks.pages import page
 
 CLUSTER = "cluster"  # the parameter that names one of the inventory's clusters
+HOSTS = ("host", "canary", "to_host")  # those that name one of its hosts
 
 AnyFlow = Flow[..., Any]
 
@@ -32,8 +33,8 @@ def load_flow(entry: Entry) -> AnyFlow:
     return found
 
 
-def deployment(entry: Entry, clusters: Sequence[str]) -> RunnerDeployment:
-    """Return the deployment of one entry.
+def deployment(entry: Entry, clusters: Mapping[str, Sequence[str]]) -> RunnerDeployment:
+    """Return the deployment of one entry; `clusters` has the hosts' names by cluster.
 
     A second run of it waits for its turn and is never cancelled for it: a suspended run gives up
     its place, and cancelling the newcomer would hit a half-done run on its way back in.
@@ -53,14 +54,27 @@ def deployment(entry: Entry, clusters: Sequence[str]) -> RunnerDeployment:
     return made
 
 
-def offer(made: RunnerDeployment, entry: Entry, clusters: Sequence[str]) -> None:
-    """Give the parameter form the catalogue's descriptions and the inventory's clusters."""
+def offer(made: RunnerDeployment, entry: Entry, clusters: Mapping[str, Sequence[str]]) -> None:
+    """Give the parameter form the catalogue's descriptions and the inventory's names to choose.
+
+    A form cannot tell one cluster's hosts from another's: that they belong together is checked
+    by the run. The server refuses what is not among the choices before a run is made.
+    """
     form = made._parameter_openapi_schema  # noqa: SLF001 - there is no public way to it
     for parameter in entry.parameters:
         if parameter.name in form.properties:
             form.properties[parameter.name].setdefault("description", parameter.says)
-    if CLUSTER in form.properties and clusters:
-        form.properties[CLUSTER]["enum"] = list(clusters)
+    hosts = sorted({host for names in clusters.values() for host in names})
+    for name, choices in ((CLUSTER, sorted(clusters)), *((each, hosts) for each in HOSTS)):
+        for text_form in _text_forms(form.properties.get(name, {})) if choices else ():
+            text_form["enum"] = choices
+
+
+def _text_forms(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield where a parameter's schema says `string`: itself, or what an optional one holds."""
+    for each in (schema, *schema.get("anyOf", ())):
+        if each.get("type") == "string":
+            yield each
 
 
 def text(entry: Entry) -> str:

@@ -42,10 +42,11 @@ def run(deployments: Iterable[RunnerDeployment]) -> None:
 def main() -> int:
     """Serve the catalogue."""
     try:
-        clusters = tuple(load_inventory(settings().inventory_path()).clusters)
+        inventory = load_inventory(settings().inventory_path()).clusters
     except InventoryError as error:
-        sys.stderr.write(f"no choice of clusters in the form: {error}\n")
-        clusters = ()
+        sys.stderr.write(f"no choice of clusters and hosts in the forms: {error}\n")
+        inventory = {}
+    clusters = {name: [host.name for host in each.hosts] for name, each in inventory.items()}
     run(deployment(entry, clusters) for entry in catalogue().values())
     return 0
 
