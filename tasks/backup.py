@@ -59,15 +59,24 @@ def restore_command(backup: Backup) -> str:
     )
 
 
-@change
+def _backup_path(site: Site, directory: str) -> str:
+    run = current_run()
+    return f"{directory}/{run.run_id if run else 'no-run'}/{basename(site.target.path)}.img"
+
+
+def _foretold_backup(site: Site, directory: str) -> Backup:
+    target, path = site.target, _backup_path(site, directory)
+    return Backup(site.actor, path, target.path, target.size_bytes, "SHA256-OF-BACKUP")
+
+
+@change(foretold=_foretold_backup)
 def back_up_whiteboard(site: Site, directory: str) -> Backup:
     """Copy the volume to the acting host and verify the copy from two hosts.
 
     Raises ChecksumDiffers, ReadFailed.
     """
     target = site.target
-    run = current_run()
-    path = f"{directory}/{run.run_id if run else 'no-run'}/{basename(target.path)}.img"
+    path = _backup_path(site, directory)
     shape = shape_of(target.size_bytes)
     wanted = site.digest(site.witness, target.path)
     if _digest_or_none(site, path) != wanted:

@@ -31,6 +31,7 @@ from tasks.decisions import (
 from tasks.env import world
 from tasks.gate_prefect import Answer, NotAnswered, NotInTime, ask, nudge, resume, stored_answer
 from tasks.journal import Entry, Kind, Phase
+from tasks.plan import planning
 from tasks.runs import CurrentRun, current_run, log
 
 __all__ = [
@@ -133,6 +134,8 @@ def gate(
     if run is None:
         raise RuntimeError(f"gate `{name}` outside of a run")
     run.use(name, object())
+    if (plan := planning()) is not None:
+        return plan.gate(name, evidence=evidence, risk=risk, form=form)
     decision = decision_of(world().journal, run.run_id, name)
     if decision is None:
         seconds = expires_seconds or world().gate_expires_seconds

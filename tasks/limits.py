@@ -1,7 +1,6 @@
 """The limits of the run in force, from its runbook's entry in the catalogue."""
 
 from runbooks.catalogue import catalogue
-from tasks.env import world
 from tasks.runs import current_run
 
 
@@ -14,8 +13,7 @@ def limit(name: str) -> float:
     run = current_run()
     if run is None:
         raise NoLimit(f"{name}: no run is in force")
-    runbook = world().journal.run(run.run_id).runbook
-    entry = catalogue().get(runbook)
+    entry = catalogue().get(run.runbook)
     if entry is None or name not in entry.limits:
-        raise NoLimit(f"{name}: add it to [limits] of the runbook {runbook}")
+        raise NoLimit(f"{name}: add it to [limits] of the runbook {run.runbook}")
     return entry.limits[name]

@@ -29,8 +29,9 @@ from pydantic_core import to_jsonable_python
 
 from tasks.env import LostContact, world
 from tasks.journal import Entry, Kind, Phase, Superseded
-from tasks.journal_records import canonical
+from tasks.journal_chain import canonical
 from tasks.lock import held_by
+from tasks.plan import Asked, planning
 from tasks.runs import CurrentRun, StepNameReused, current_run, log
 from tasks.timeline import came_to
 
@@ -120,6 +121,9 @@ class Recorded(Generic[P, T]):
             return self.function(*args, **kwargs), None
         run.use(step, call)
         bound = self._signature.bind(*args, **kwargs)
+        plan = planning()
+        if plan is not None:
+            return plan.step(self._asked(step, bound)), None
         inputs = _inputs(bound.arguments)
         entry = self._recorded(run, step, inputs)
         if entry is not None:
@@ -145,6 +149,19 @@ class Recorded(Generic[P, T]):
         log().info("%s %s: %s", self.kind.value, step, came_to(entry))
         # What a later attempt will read back, so that both go on with the same value.
         return self.adapter.validate_python(stored), None
+
+    def _asked(self, step: str, bound: inspect.BoundArguments) -> Asked:
+        """Return the step as a plan asks it."""
+        foretold = self.foretold
+        return Asked(
+            kind=self.kind,
+            step=step,
+            task=self.name,
+            host=str(bound.arguments.get("host", "")),
+            call=lambda: self.function(*bound.args, **bound.kwargs),
+            foretold=foretold and (lambda: foretold(*bound.args, **bound.kwargs)),
+            default=Outcome.CHANGED,
+        )
 
     @property
     def adapter(self) -> TypeAdapter[T]:

@@ -10,6 +10,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from runbooks.catalogue import Entry, catalogue
 from tasks.env import world
 from tasks.journal import Kind, Phase, Superseded
+from tasks.plan import planning
 from tasks.runs import CurrentRun, current_run, log
 from tasks.timeline import WAY_BACK, timeline
 from tasks.way_back import way_back_lines
@@ -19,7 +20,9 @@ T = TypeVar("T")
 
 
 def show(key: str, markdown: str, description: str) -> None:
-    """Show Markdown as an artifact of the run; without Prefect it is only logged."""
+    """Show Markdown as an artifact of the run; without Prefect it is logged, in a plan nothing."""
+    if planning() is not None:
+        return
     if TaskRunContext.get() is not None or FlowRunContext.get() is not None:
         create_markdown_artifact(markdown, key=key, description=description)
     else:
@@ -41,6 +44,8 @@ def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def telling(*args: P.args, **kwargs: P.kwargs) -> T:
+            if planning() is not None:
+                return function(*args, **kwargs)
             try:
                 return function(*args, **kwargs)
             except Superseded:

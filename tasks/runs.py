@@ -25,8 +25,9 @@ from prefect.logging import get_run_logger
 from pydantic_core import to_jsonable_python
 
 from tasks.env import world
-from tasks.journal import Draft, JournalError, Kind, Phase, Run, Superseded
+from tasks.journal import NO_ATTEMPT, Draft, JournalError, Kind, Phase, Run, Superseded
 from tasks.lock import acquire, release
+from tasks.plan import RUN, planning
 from tasks.prefect_runs import is_over
 
 P = ParamSpec("P")
@@ -46,6 +47,7 @@ class CurrentRun:
     run_id: str
     attempt: int
     cluster: str
+    runbook: str
     used: dict[str, object] = field(default_factory=dict)
 
     def use(self, step: str, call: object) -> None:
@@ -89,12 +91,25 @@ def recorded_run(
         def recorded(*args: P.args, **kwargs: P.kwargs) -> T:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
+            if planning() is not None:
+                return function(*args, **kwargs)
             with entered_run(runbook, parameters=bound.arguments, mutates=mutates):
                 return function(*args, **kwargs)
 
         return recorded
 
     return decorate
+
+
+@contextmanager
+def planned_run(runbook: str, cluster: str) -> Iterator[CurrentRun]:
+    """Put a run in force that is only planned: the journal does not know it."""
+    run = CurrentRun(RUN, NO_ATTEMPT, cluster, runbook)
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
 
 
 @contextmanager
@@ -112,7 +127,7 @@ def entered_run(
     """
     journal = world().journal
     opened = journal.open_run(_described(runbook, parameters, run_id))
-    run = CurrentRun(opened.run_id, opened.attempt, opened.cluster)
+    run = CurrentRun(opened.run_id, opened.attempt, opened.cluster, opened.runbook)
     token = _current.set(run)
     try:
         if mutates:

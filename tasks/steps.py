@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from tasks.env import Shell, world
 from tasks.journal import Entry, Kind, Phase
+from tasks.plan import planning
 from tasks.runs import current_run, log
 from tasks.step_remote import (
     Step,
@@ -70,6 +71,9 @@ def run_once(
     """
     if not STEP_NAME.match(step):
         raise ValueError(f"not a step name: {step!r}")
+    plan = planning()
+    if plan is not None:
+        plan.command(shell.host, step, argv)
     run = current_run()
     run_id = run_id or f"no-run-{uuid4()}" if run is None else run.run_id
     this = Step(shell, step, tuple(argv), run_id, world().step_store)
@@ -94,7 +98,7 @@ def claimed(shell: Shell, *, step: str) -> bool:
     The journal cannot tell: an intent is written before the host is asked.
     """
     run = current_run()
-    if run is None:
+    if run is None or planning() is not None:
         return False
     this = Step(shell, step, (), run.run_id, world().step_store)
     return this.ask(POLL, "0", "0", "1").checked().stdout.split()[0] != "NONE"
