@@ -56,6 +56,22 @@ class Ssh(_Table):
         )
 
 
+class Migration(_Table):
+    """How libvirt moves the engine VM between hosts; {host} and {address} are the destination's.
+
+    Only for hosts that nothing but libvirt manages: VDSM's engine migrates its VMs itself.
+    """
+
+    uri: str = Field(default="qemu+ssh://root@{host}/system", min_length=1)
+    data_uri: str = ""  # where the memory goes, such as tcp://{address}; else libvirt chooses
+    unsafe: bool = False  # for a file system that libvirt does not know to be shared
+
+    def uris_to(self, host: "Host") -> tuple[str, ...]:
+        """Return the one or two URIs of `virsh migrate` for a destination."""
+        named = (uri.replace("{host}", host.name) for uri in (self.uri, self.data_uri) if uri)
+        return tuple(uri.replace("{address}", host.address) for uri in named)
+
+
 class Host(_Table):
     """One hosted-engine host."""
 
@@ -70,6 +86,7 @@ class Cluster(_Table):
 
     title: str = ""
     ssh: Ssh
+    migration: Migration | None = None
     hosts: tuple[Host, ...] = Field(min_length=1)
 
     def host(self, name: str) -> Host:

@@ -91,20 +91,22 @@ class FakeCluster:
         return self.answers.pop(0)
 
     def _record(self, host: FakeHost, maintenance: bool) -> Record:
-        engine = host.name == self.engine_host
+        engine, parked = host.get("vm") == "running", host.in_local_maintenance
         state = "EngineUp" if engine else "EngineDown"
         if host.turns == 1:
             state = "ReinitializeFSM"
         elif maintenance:
             state = "GlobalMaintenance"
+        elif parked:
+            state = "LocalMaintenance"
         state = host.state_override or state
         return Record(
             host.host_id,
             host.timestamp,
-            3400,
+            0 if state == "LocalMaintenance" else host.score,
             UP if engine else DOWN,
             host.name,
-            maintenance=False,
+            maintenance=state == "LocalMaintenance",
             stopped=False,
             conf_on_shared_storage=True,
             local_conf_timestamp=0,

@@ -19,7 +19,7 @@ LARGE_BYTES = 10 * 1024 * 1024
 DOMAIN = f"/rhev/data-center/mnt/srv:_export_he/{SD}"
 TARGET = f"{DOMAIN}/images/{IMAGE}/{VOLUME}"
 LINK = f"{DOMAIN}/ha_agent/hosted-engine.metadata"
-OWN = ("/etc/ovirt-hosted-engine", "/var/lib/", "/run/")
+OWN = ("/etc/ovirt-hosted-engine", "/var/lib/", "/var/run/", "/run/")
 UP = '{"vm": "up", "health": "good", "detail": "Up"}'
 DOWN = '{"vm": "down", "health": "bad", "detail": "unknown"}'
 
@@ -73,6 +73,7 @@ class FakeHost:
     timestamp: int = 1000
     turns: int = 0
     state_override: str | None = None
+    score: int = 3400
     before: Callable[[Sequence[str]], None] = lambda argv: None
 
     @property
@@ -85,6 +86,11 @@ class FakeHost:
     def get(self, key: str) -> str:
         path = self.root / "state" / key
         return path.read_text().strip() if path.exists() else ""
+
+    @property
+    def in_local_maintenance(self) -> bool:
+        conf = self.root / "var/lib/ovirt-hosted-engine-ha/ha.conf"
+        return conf.exists() and "=True" in conf.read_text()
 
     def calls(self, start: str = "") -> list[str]:
         return [line for line in self.get("calls").splitlines() if line.startswith(start)]

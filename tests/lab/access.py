@@ -123,6 +123,9 @@ class Access:
         }
         lines = [f"[clusters.lab]\ntitle = {json.dumps(title)}\n", "[clusters.lab.ssh]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in ssh.items()]
+        # bindfs stands for NFS here, and libvirt does not know it for shared storage.
+        lines += ["\n[clusters.lab.migration]", 'uri = "qemu+tcp://{host}/system"']
+        lines += ['data_uri = "tcp://{address}"', "unsafe = true"]
         for host in self.hosts:
             lines += [
                 "\n[[clusters.lab.hosts]]",

@@ -141,3 +141,26 @@ def test_a_proxy_word_with_braces_of_its_own_is_left_alone() -> None:
     ssh = Ssh(key_file=Path("k"), known_hosts=Path("h"), proxy_command=("awk", "{x}", "{port}"))
     host = Host(name="h1", address="a", host_id=1)
     assert ssh.proxy_argv(host) == ("awk", "{x}", "22")
+
+
+def test_migration_names_the_destination(tmp_path: Path) -> None:
+    text = GOOD.format(dir=tmp_path)
+    table = """
+[clusters.lab.migration]
+uri = "qemu+tcp://{host}/system"
+data_uri = "tcp://{address}"
+unsafe = true
+"""
+    cluster = Inventory.parse(text + table, "inventory.toml").cluster("lab")
+    assert cluster.migration is not None
+    wanted = ("qemu+tcp://h2/system", "tcp://10.88.0.12")
+    assert cluster.migration.uris_to(cluster.host("h2")) == wanted
+    assert Inventory.parse(text, "inventory.toml").cluster("lab").migration is None
+
+
+def test_migration_needs_only_the_table(tmp_path: Path) -> None:
+    text = GOOD.format(dir=tmp_path) + "[clusters.lab.migration]\n"
+    cluster = Inventory.parse(text, "inventory.toml").cluster("lab")
+    assert cluster.migration is not None
+    assert cluster.migration.uris_to(cluster.host("h1")) == ("qemu+ssh://root@h1/system",)
+    assert not cluster.migration.unsafe

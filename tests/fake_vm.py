@@ -1,0 +1,58 @@
+"""The engine VM of a fake cluster: libvirt and the VM verbs as scripts over the hosts' folders.
+
+The verbs have upstream's holes: maintenance modes that end one another, and exit codes that lie.
+"""
+
+from tests.fake_cluster import FakeCluster
+from tests.fake_host import HEAD
+
+# A host has the VM if its folder has the file `vm`; no two get it, as the lease sees to it.
+VIRSH = """
+hosts=${state%/*/state}
+last() { for word in "$@"; do :; done; echo "$word"; }
+case " $* " in
+  *" migrate "*)
+    [ -f "$state/vm" ] || { echo "error: failed to get domain" >&2; exit 1; }
+    if [ -f "$state/immovable" ]; then echo "error: operation failed"; exit 1; fi
+    for word in "$@"; do case $word in *://*/system) to=${word#*://}; to=${to%%/*} ;; esac; done
+    mv "$state/vm" "$hosts/$to/state/vm"; echo "Migration: [100 %]" ;;
+  *" --connect "*) [ ! -f "$state/no-libvirt" ] || { echo "error: no route" >&2; exit 1; } ;;
+  *" domstate "*) [ -f "$state/vm" ] && cat "$state/vm" ;;
+esac
+"""
+VERBS = """
+hosts=${state%/*/state}; conf=${state%/state}/var/lib/ovirt-hosted-engine-ha/ha.conf
+flags() { printf 'local_maintenance=%s\\nlocal_maintenance_manual=%s\\n' "$1" "$1" >"$conf"; }
+base=${0%/*}/hosted-engine.base
+case "$1 $2" in
+  "--set-maintenance --mode=local")
+    [ ! -f "$state/vm" ] || { echo "Unable to enter local maintenance mode"; exit 1; }
+    if [ -f "$state/deaf" ]; then exit 0; fi
+    flags True; exec "$base" --set-maintenance --mode=none ;;
+  "--set-maintenance --mode=none") flags False; exec "$base" "$@" ;;
+  "--set-maintenance --mode=global") flags False; exec "$base" "$@" ;;
+  "--vm-shutdown "*)
+    [ -f "$state/vm" ] || { echo "no VM"; exit 1; }
+    [ -f "$state/stubborn" ] || rm "$state/vm" ;;
+  "--vm-poweroff "*) [ -f "$state/unkillable" ] || rm -f "$state/vm" ;;
+  "--vm-start "*)
+    if [ -f "$state/vm" ]; then echo "VM exists and its status is Up"; exit 1; fi
+    # As upstream's: 0, although the lease is held elsewhere and the VM is down a moment later.
+    for each in "$hosts"/*/state/vm; do [ ! -f "$each" ] || exit 0; done
+    if [ -f "$state/no-start" ]; then exit 0; fi
+    rm -f "$state/started"
+    case $2 in --vm-conf=*) cp "${2#--vm-conf=}" "$state/started" ;; esac
+    echo running >"$state/vm" ;;
+  *) exec "$base" "$@" ;;
+esac
+"""
+
+
+def add_vm(cluster: FakeCluster) -> None:
+    """Give every host of the cluster libvirt and the VM verbs."""
+    for host in cluster.hosts.values():
+        folder = host.root / "bin"
+        (folder / "hosted-engine").rename(folder / "hosted-engine.base")
+        for name, script in (("hosted-engine", VERBS), ("virsh", VIRSH)):
+            (folder / name).write_text(HEAD + script)
+            (folder / name).chmod(0o755)
