@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prefect.deployments.runner import RunnerDeployment
@@ -39,15 +39,20 @@ def run(deployments: Iterable[RunnerDeployment]) -> None:
     asyncio.run(runner.start())
 
 
-def main() -> int:
-    """Serve the catalogue."""
+def catalogue_deployments() -> Iterator[RunnerDeployment]:
+    """Return a deployment of each runbook; without a readable inventory names are typed."""
     try:
         inventory = load_inventory(settings().inventory_path()).clusters
     except InventoryError as error:
         sys.stderr.write(f"no choice of clusters and hosts in the forms: {error}\n")
         inventory = {}
     clusters = {name: [host.name for host in each.hosts] for name, each in inventory.items()}
-    run(deployment(entry, clusters) for entry in catalogue().values())
+    return (deployment(entry, clusters) for entry in catalogue().values())
+
+
+def main() -> int:
+    """Serve the catalogue."""
+    run(catalogue_deployments())
     return 0
 
 

@@ -27,6 +27,7 @@ SILENT: Mapping[str, str] = {
 TUNED: Mapping[str, str] = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the least that Prefect allows
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",  # who follows a run sees lines as they come
     "PREFECT_LOGGING_COLORS": "false",
     "PREFECT_LOGGING_TO_API_MAX_LOG_SIZE": "200000",

@@ -32,10 +32,12 @@ def settle_orphans(api: Api, tag: str) -> list[str]:
 def continue_crashed(api: Api, tag: str) -> Iterator[str]:
     """Schedule crashed runs again, each time after a longer pause; say what was done.
 
-    A run that has crashed too often fails.  (An automation of the server could do the first half,
-    but it knows no bound and no pause, and misses what happens while the server starts.)
+    Those of a work pool, too: whichever worker takes one enters its next attempt, and the journal
+    fences the earlier one.  A run that has crashed too often fails.  (An automation of the server
+    could do the first half, but it knows no bound and no pause, and misses what happens while the
+    server starts.)
     """
-    for run in own(api.runs(("CRASHED",), tag)):
+    for run in api.runs(("CRASHED",), tag):
         times = crashes(api, run)
         since = datetime.fromisoformat(run["state"]["timestamp"]).timestamp()
         if times > len(PAUSE_SECONDS):

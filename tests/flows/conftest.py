@@ -154,12 +154,12 @@ def make_home(home: Path) -> Served:
 
 
 @contextmanager
-def serving(home: Served) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve the sample flow under the id of a runbook."""
+def serving(home: Served, verb: str = "serve") -> Iterator[subprocess.Popen[bytes]]:
+    """Serve the sample flow under the id of a runbook, by a runner or by a work pool."""
     log = home.home / "serve.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, str(SAMPLE / "serve_sample.py"), "serve", str(home.home)],
+            [sys.executable, str(SAMPLE / "serve_sample.py"), verb, str(home.home)],
             env=home.environment,
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -1,4 +1,7 @@
-"""Serve the sample flow in the place of a runbook: `serve_sample.py serve HOME`."""
+"""Serve the sample flow in the place of a runbook: `serve_sample.py serve HOME`.
+
+`serve_sample.py serve-pool HOME` does it by a work pool.
+"""
 
 import sys
 from dataclasses import replace
@@ -8,9 +11,12 @@ from flows.deployments import deployment
 from flows.runner import run
 from flows.server import make_place
 from flows.supervisor import Supervisor
+from flows.worker import work
 from runbooks.catalogue import catalogue
 
 RUNBOOK = "metadata-too-new"
+POOL = "sample-pool"
+CLUSTERS = {"lab": ("h1",), "other": ("h1",)}
 
 
 def say(line: str) -> None:
@@ -18,11 +24,13 @@ def say(line: str) -> None:
 
 
 def main(verb: str, *arguments: str) -> None:
+    entry = replace(catalogue()[RUNBOOK], flow="sample_flows:sample")
     if verb == "runner":
-        entry = replace(catalogue()[RUNBOOK], flow="sample_flows:sample")
-        run([deployment(entry, ("lab", "other"))])
+        run([deployment(entry, CLUSTERS)])
+    elif verb == "worker":
+        work(POOL, [deployment(entry, CLUSTERS)])
     else:
-        argv = [sys.executable, __file__, "runner"]
+        argv = [sys.executable, __file__, "worker" if verb == "serve-pool" else "runner"]
         Supervisor(make_place(Path(arguments[0])), 0, say, argv).run()
 
 
