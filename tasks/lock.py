@@ -1,9 +1,12 @@
 """The cluster lock: one mutating run a cluster, by journal entries in one transaction.
 
-It is held across gates and crashes. It is taken over only from a run that has ended, or that
-the caller knows to be over (terminal in Prefect): both are recorded with the entry.
+It is held across gates and crashes, and by one run only, however many workers on however many
+machines share the journal. It is taken over only from a run that has ended, or that the caller
+knows to be over (terminal in Prefect), or by `break_lock`, which only the runbook break-lock
+does, after its gate: all are recorded with the entry.
 """
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from tasks.journal import Draft, Entry, Journal, JournalError, Kind, Phase
 from tasks.journal_records import entry_of
+from tasks.journal_rules import LOCK_BROKEN
 from tasks.journal_tables import EntryRow, RunRow
 
 
@@ -34,6 +38,8 @@ class Holder:
     actor: str
     since: datetime
     ended: bool
+    node: str  # the machine of the process that took it
+    seq: int  # of the entry by which it was taken
 
 
 def acquire(
@@ -55,7 +61,7 @@ def acquire(
     over = seen is not None and seen.run_id != run_id and not seen.ended and is_over(seen.run_id)
     with journal.transaction() as session:
         held = _holder_in(session, cluster)
-        payload: dict[str, str] = {}
+        payload = {"node": control_node()}
         if held is not None and held.run_id == run_id:
             return
         if held is not None:
@@ -63,7 +69,7 @@ def acquire(
             if not (held.ended or known_over):
                 raise ClusterLocked(_locked(held))
             why = "it had ended" if held.ended else "Prefect says that it is over"
-            payload = {"taken_over_from": held.run_id, "because": why}
+            payload |= {"taken_over_from": held.run_id, "because": why}
         journal.append_in(
             session,
             Draft(
@@ -114,6 +120,46 @@ def held_by(run_id: str) -> Callable[[Session], None]:
     return guard
 
 
+def control_node() -> str:
+    """Return the name of this machine, as entries have it."""
+    return socket.gethostname()
+
+
+def break_lock(journal: Journal, run_id: str, seen: Holder, *, attempt: int, why: str) -> None:
+    """Take a cluster's lock from a run that has not ended, and end that run for good.
+
+    One transaction: the old run gets a new attempt that nobody has, so that its process can
+    write no more; its end is recorded (`as` LOCK_BROKEN), so that it cannot be entered again;
+    and this run has the lock. Nothing is done if this run has it already.
+    Raises: ClusterLocked if the lock is not held any more as it was seen; Superseded.
+    """
+    with journal.transaction() as session:
+        held = _holder_in(session, seen.cluster)
+        if held is not None and held.run_id == run_id:
+            return
+        if held is None or held.seq != seen.seq:
+            raise ClusterLocked(
+                f"cluster {seen.cluster} is not held any more by run {seen.run_id} as it was shown:"
+                " nothing was broken; look again"
+            )
+        broken = session.get_one(RunRow, seen.run_id)
+        broken.attempt += 1
+        end = {"as": LOCK_BROKEN, "why": f"by run {run_id}: {why}"}
+        taken = {"node": control_node(), "taken_over_from": seen.run_id, "because": LOCK_BROKEN}
+        for draft in (
+            Draft(
+                seen.run_id,
+                Kind.RUN,
+                seen.runbook,
+                Phase.ENDED,
+                attempt=broken.attempt,
+                payload=end,
+            ),
+            Draft(run_id, Kind.LOCK, seen.cluster, Phase.TAKEN, attempt=attempt, payload=taken),
+        ):
+            journal.append_in(session, draft)
+
+
 def _holder_in(session: Session, cluster: str) -> Holder | None:
     last = session.scalars(
         select(EntryRow)
@@ -126,7 +172,14 @@ def _holder_in(session: Session, cluster: str) -> Holder | None:
     run = session.get_one(RunRow, last.run_id)
     taken: Entry = entry_of(last)
     return Holder(
-        cluster, run.run_id, run.runbook, run.actor, taken.at, ended=_ended(session, run.run_id)
+        cluster=cluster,
+        run_id=run.run_id,
+        runbook=run.runbook,
+        actor=run.actor,
+        since=taken.at,
+        ended=_ended(session, run.run_id),
+        node=taken.payload.get("node", ""),
+        seq=taken.seq,
     )
 
 
@@ -147,6 +200,8 @@ def _ended(session: Session, run_id: str) -> bool:
 def _locked(held: Holder) -> str:
     return (
         f"cluster {held.cluster} is held by run {held.run_id} (runbook {held.runbook}, started by"
-        f" {held.actor or 'unknown'}, since {held.since:%Y-%m-%d %H:%M:%S} UTC), which has not"
-        f" ended; finish it, answer its gate, or: runbook cancel {held.run_id[:8]}"
+        f" {held.actor or 'unknown'}, since {held.since:%Y-%m-%d %H:%M:%S} UTC, control node"
+        f" {held.node or 'unknown'}), which has not ended; finish it, answer its gate, or: runbook"
+        f" cancel {held.run_id[:8]}. If nothing can end it: runbook run break-lock --cluster"
+        f" {held.cluster}"
     )
