@@ -9,7 +9,7 @@ from tasks.hosts import host_names, sh
 from tasks.journal import Kind, Phase, UnknownRun
 from tasks.limits import limit
 from tasks.metadata import Target
-from tasks.recorded import Outcome, change, check, look, wait
+from tasks.recorded import Outcome, Recorded, change, check, look, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.report import show
@@ -79,7 +79,7 @@ def back_up_whiteboard(site: Site, directory: str) -> Backup:
     path = _backup_path(site, directory)
     shape = shape_of(target.size_bytes)
     wanted = site.digest(site.witness, target.path)
-    if _digest_or_none(site, path) != wanted:
+    if begun(site.actor, "back_up_whiteboard") or digest_or_none(site, path) != wanted:
         run_once(
             site.shell(site.actor),
             sh(COPY, target.path, path, str(shape.block_bytes), str(shape.count)),
@@ -104,12 +104,12 @@ def require_backup_record(cluster: str, run_id: str) -> Backup:
         raise CheckRefused(str(error), "look it up with `runbook status`") from error
     if run.cluster != cluster:
         raise CheckRefused(f"run {run_id} was of cluster {run.cluster}", "name that cluster")
-    found = journal.find(run_id, Kind.CHANGE, back_up_whiteboard.name, Phase.OUTCOME)
+    found = journal.find(run_id, Kind.CHANGE, made_by.name, Phase.OUTCOME)
     if found is None:
         raise CheckRefused(
             f"run {run_id} made no backup, so it wrote nothing", "there is nothing to undo"
         )
-    return back_up_whiteboard.adapter.validate_python(found.payload["value"])
+    return made_by.adapter.validate_python(found.payload["value"])
 
 
 @check
@@ -126,7 +126,7 @@ def require_restorable(cluster: str, target: Target, backup: Backup) -> Site:
     others = tuple(name for name in names if name != backup.host)
     witness = others[0] if others else backup.host
     site = Site(cluster, target, backup.host, witness, others)
-    _restorable(site, backup)
+    restorable(site, backup)
     return site
 
 
@@ -136,14 +136,21 @@ def require_still_restorable(site: Site, backup: Backup) -> str:
     missing = still_running(site)
     if missing is not None:
         raise CheckRefused(missing, "stop agents and brokers on all hosts and run this again")
-    return _restorable(site, backup)
+    return restorable(site, backup)
 
 
 @change
 def restore_backup(site: Site, backup: Backup) -> Outcome:
     """Write the backup over the whole volume, exactly once. Raises CheckRefused."""
+    return written_back(site, backup, "restore_backup")
+
+
+def written_back(site: Site, backup: Backup, step: str) -> Outcome:
+    """Write a backup over the site's volume, exactly once, while all is stopped.
+
+    Raises CheckRefused.
+    """
     target = site.target
-    step = "restore_backup"
     done = site.digest(site.witness, target.path) == backup.sha256
     if done and not begun(backup.host, step):
         return Outcome.ALREADY
@@ -188,7 +195,11 @@ def prove_restored(site: Site, backup: Backup) -> str:
     return found
 
 
-def _restorable(site: Site, backup: Backup) -> str:
+def restorable(site: Site, backup: Backup) -> str:
+    """Return the backup's checksum, after path, size and bytes are found right.
+
+    Raises CheckRefused.
+    """
     target = site.target
     if (target.path, target.size_bytes) != (backup.target, backup.size_bytes):
         raise CheckRefused(
@@ -196,7 +207,7 @@ def _restorable(site: Site, backup: Backup) -> str:
             f"{target.path} ({target.size_bytes} bytes)",
             "do not restore: it is another volume",
         )
-    found = _digest_or_none(site, backup.path)
+    found = digest_or_none(site, backup.path)
     if found != backup.sha256:
         raise CheckRefused(
             f"{backup.host}:{backup.path} has checksum {found or 'none'}, recorded was "
@@ -206,7 +217,8 @@ def _restorable(site: Site, backup: Backup) -> str:
     return found
 
 
-def _digest_or_none(site: Site, path: str) -> str | None:
+def digest_or_none(site: Site, path: str) -> str | None:
+    """Return the SHA-256 of a file on the acting host, None when it is not there or too short."""
     try:
         return site.digest(site.actor, path)
     except ReadFailed:

@@ -22,6 +22,7 @@ from tasks.journal_records import Kind
 from tasks.redaction import redacted
 
 RUN = "RUN"  # stands for the run's id
+CONTROL_NODE = "control node"  # in the place of a host
 EXCERPT_CHARACTERS = 2000
 
 
@@ -193,7 +194,7 @@ def acts_here(what: str) -> None:
     """
     plan = planning()
     if plan is not None:
-        plan.command("control node", "here", (what,))
+        plan.command(CONTROL_NODE, "here", (what,))
 
 
 @contextmanager

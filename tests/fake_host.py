@@ -57,6 +57,8 @@ for unit in "$@"; do
   esac
 done
 """
+# What waits on a host, such as the scripts of the remote steps, need not wait long here.
+SLEEP = "exec /bin/sleep 0.01\n"
 VIRSH = '[ -f "$state/vm" ] && echo running\n'
 DF = '[ -f "$state/df" ] && exec cat "$state/df"; exec /bin/df "$@"\n'
 
@@ -152,6 +154,7 @@ def make_host(folder: Path, host_id: int) -> FakeHost:
         ("systemctl", SYSTEMCTL),
         ("virsh", VIRSH),
         ("df", DF),
+        ("sleep", SLEEP),
     ):
         (host.root / "bin" / name).write_text(HEAD + script)
         (host.root / "bin" / name).chmod(0o755)
