@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from shlex import quote
 
 from runbooks.catalogue import Entry
+from tasks.journal import Entry as JournalEntry
 from tasks.journal import Journal, Kind, Phase
 from tasks.witnesses import shape_of
 
@@ -34,6 +35,16 @@ def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]
         words = line.split(" ")
         if all(word in known for word in words if word in OPEN_WORDS):
             yield "  - " + " ".join(known.get(word, word) for word in words)
+    for each in done:
+        yield from _told_by(each)
+
+
+def _told_by(change: JournalEntry) -> Iterator[str]:
+    """Return the commands that a change itself named as the way back, in its value `way_back`."""
+    value = change.payload.get("value")
+    if change.phase is Phase.OUTCOME and isinstance(value, dict):
+        for command in value.get("way_back", ()):
+            yield f"  - on {value.get('host', change.host)}: {command}"
 
 
 def _known(journal: Journal, run_id: str) -> dict[str, str]:

@@ -35,13 +35,14 @@ class Deployment:
         """Deploy on the first host, then on the others at once. Raises CommandFailed."""
         first, *others = self.machines
         with ThreadPoolExecutor(len(self.machines)) as pool:
-            list(pool.map(self._install, self.machines))
+            list(pool.map(self.install, self.machines))
             target = first.root / ENGINE_IMAGE.lstrip("/")
             run(["cp", "--sparse=always", str(self.engine_image), str(target)])
             self._deploy(first)
             list(pool.map(self._deploy, others))
 
-    def _install(self, machine: Machine) -> None:
+    def install(self, machine: Machine) -> None:
+        """Put the product, the answers and the agent's settings on a host."""
         run(["sh", "-c", 'cd "$1" && ha/host/install "$2"', "-", str(PROJECT), str(machine.root)])
         files = {
             ANSWERS: answers(machine.host, block=self.block),
