@@ -4,12 +4,13 @@ The command's exit code proves nothing: a broker may lose the write and answer f
 So the flag is read from block 0 by another host, and the command is given until it is there.
 """
 
+from tasks import lease
 from tasks.env import world
 from tasks.limits import limit
 from tasks.recorded import Outcome, change, wait
 from tasks.reentry import begun
 from tasks.run_site import Site
-from tasks.runs import log
+from tasks.runs import current_run, log
 from tasks.steps import run_once
 from tasks.waiting import TimedOut, wait_until
 from tasks.witnesses import live_ids, maintenance_flag, records
@@ -17,12 +18,23 @@ from tasks.witnesses import live_ids, maintenance_flag, records
 HANDS_OFF = ("GlobalMaintenance", "LocalMaintenance")
 EVERY_SECONDS = 2.0
 COMMAND = ("hosted-engine", "--set-maintenance")
+DEADLINE_SECONDS = 86_400.0  # of a run that does not say how long it takes
 
 
 @change
-def enter_global_maintenance(site: Site) -> Outcome:
-    """Set global maintenance and see it on the storage from another host. Raises TimedOut."""
-    return _set_flag(site, "enter_global_maintenance", True, limit("enter_maintenance_seconds"))
+def enter_global_maintenance(
+    site: Site, reason: str = "", deadline_seconds: float = DEADLINE_SECONDS
+) -> Outcome:
+    """Set global maintenance, see it on the storage from another host, and take its lease.
+
+    Raises TimedOut.
+    """
+    limit_seconds = limit("enter_maintenance_seconds")
+    outcome = _set_flag(site, "enter_global_maintenance", True, limit_seconds)
+    run = current_run()
+    # Also where it was on: from now on this run counts on it, too.
+    lease.take(reason or f"runbook {run.runbook if run else ''}".strip(), deadline_seconds)
+    return outcome
 
 
 @wait
@@ -56,11 +68,14 @@ def wait_until_hands_off(site: Site) -> tuple[int, ...]:
 
 @change
 def leave_global_maintenance(site: Site) -> Outcome:
-    """Leave global maintenance and see it on the storage from another host. Raises TimedOut.
+    """Leave global maintenance and see it on the storage from another host; its leases end.
 
-    That the hosts act on it is proved by wait_until_stable.
+    That the hosts act on it is proved by wait_until_stable. Raises TimedOut.
     """
-    return _set_flag(site, "leave_global_maintenance", False, limit("leave_maintenance_seconds"))
+    limit_seconds = limit("leave_maintenance_seconds")
+    outcome = _set_flag(site, "leave_global_maintenance", False, limit_seconds)
+    lease.give_back()
+    return outcome
 
 
 def _set_flag(site: Site, step: str, wanted: bool, limit_seconds: float) -> Outcome:

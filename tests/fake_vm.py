@@ -6,6 +6,8 @@ The verbs have upstream's holes: maintenance modes that end one another, and exi
 from tests.fake_cluster import FakeCluster
 from tests.fake_host import HEAD
 
+YES = {"decision": "approve", "approver": "ann", "reason": "ticket 7"}
+NO = {"decision": "reject", "approver": "bob", "reason": "not tonight"}
 # A host has the VM if its folder has the file `vm`; no two get it, as the lease sees to it.
 VIRSH = """
 hosts=${state%/*/state}

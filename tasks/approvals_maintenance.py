@@ -1,0 +1,47 @@
+"""The gates of the maintenance runbooks: what is shown, what is asked, what follows."""
+
+from collections.abc import Sequence
+
+from tasks.gates import gate
+from tasks.limits import limit
+from tasks.run_site import Site
+from tasks.whiteboard_table import Snapshot, blocks_markdown
+
+
+def approve_engine_start(site: Site, baseline: Snapshot, leases: Sequence[str]) -> None:
+    """Ask before HA starts an engine VM that is down; with the VM up nothing is asked.
+
+    Raises GateRejected, GateExpired.
+    """
+    runs = [each.host for each in baseline.hosts if each.runs_engine]
+    if runs or any(row.vm == "up" for row in baseline.rows):
+        return
+    gate(
+        "approve_engine_start",
+        evidence=start_evidence(site, baseline, leases),
+        risk="A2",
+        expires_seconds=int(limit("gate_expires_seconds")),
+    )
+
+
+def start_evidence(site: Site, baseline: Snapshot, leases: Sequence[str]) -> str:
+    """Return what a person must see before HA starts the engine VM, in Markdown."""
+    held = "; ".join(leases) or "nobody, by the journal"
+    return "\n".join(
+        [
+            f"## Leave global maintenance of {site.cluster}: HA will start the engine VM\n",
+            f"- the engine VM is **down**: libvirt has it on none of {', '.join(site.hosts)}, and "
+            "no host says that it is up",
+            "- once global maintenance is off, the host with the best score **starts it** within "
+            "about two minutes",
+            f"- global maintenance is held by: {held}",
+            "\n### Command\n",
+            "```",
+            f"{site.actor}: hosted-engine --set-maintenance --mode=none",
+            "```",
+            "### Way back\n",
+            "`runbook run enter-global-maintenance`, then `hosted-engine --vm-shutdown` on the "
+            "host that runs the VM.\n",
+            f"### Blocks\n\n{blocks_markdown(baseline.rows)}\n",
+        ]
+    )
