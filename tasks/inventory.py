@@ -13,8 +13,10 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ha.core.record import MAX_HOST_ID
+from tasks.upgrade_settings import UpgradeSettings
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+ENGINE = "engine"  # the engine VM, where a host's name is asked for
 REMEDIES = {
     "extra_forbidden": "there is no such key; remove it or correct its spelling",
     "missing": "add this key",
@@ -81,12 +83,22 @@ class Host(_Table):
     host_id: int = Field(ge=1, le=MAX_HOST_ID)
 
 
+class EngineAccess(_Table):
+    """How the control node reaches into the engine VM; as the hosts, where `ssh` is left out."""
+
+    address: str = Field(min_length=1, pattern=r"^\S+$")
+    port: int = Field(default=22, ge=1, le=65535)
+    ssh: Ssh | None = None
+
+
 class Cluster(_Table):
     """The hosts that share one engine VM."""
 
     title: str = ""
     ssh: Ssh
     migration: Migration | None = None
+    engine: EngineAccess | None = None
+    upgrade: UpgradeSettings = UpgradeSettings()
     hosts: tuple[Host, ...] = Field(min_length=1)
 
     def host(self, name: str) -> Host:
@@ -99,6 +111,18 @@ class Cluster(_Table):
                 return host
         names = ", ".join(host.name for host in self.hosts)
         raise InventoryError(f"no host `{name}` in this cluster; it has: {names}")
+
+    def reach(self, name: str) -> tuple[Host, Ssh]:
+        """Return how a host is reached, or the engine VM under the name `engine`.
+
+        Raises: InventoryError.
+        """
+        if name != ENGINE or self.engine is None:
+            return self.host(name), self.ssh
+        at = self.engine
+        # It has no host id, as it is not a host.
+        place = Host.model_construct(name=ENGINE, address=at.address, port=at.port, host_id=0)
+        return place, at.ssh or self.ssh
 
 
 class Inventory(_Table):
@@ -179,6 +203,8 @@ def _conflicts(inventory: Inventory) -> Iterator[str]:
     for name, cluster in inventory.clusters.items():
         for (first, one), (second, other) in combinations(enumerate(cluster.hosts), 2):
             yield from _alike(f"clusters.{name}.hosts", (first, one), (second, other))
+        if cluster.engine is not None and ENGINE in {host.name for host in cluster.hosts}:
+            yield f"`clusters.{name}.hosts`: {ENGINE} is the engine VM's; name the host otherwise"
     everywhere = [
         (f"clusters.{name}.hosts[{index}]", host, inventory.clusters[name].ssh.proxy_command)
         for name, cluster in inventory.clusters.items()
@@ -209,13 +235,16 @@ def _alike(key: str, one: tuple[int, Host], other: tuple[int, Host]) -> Iterator
 
 
 def _missing_files(inventory: Inventory) -> Iterator[str]:
+    tables = {f"{name}.ssh": cluster.ssh for name, cluster in inventory.clusters.items()}
     for name, cluster in inventory.clusters.items():
-        wanted = {"key_file": cluster.ssh.key_file, "known_hosts": cluster.ssh.known_hosts}
-        for key, path in wanted.items():
+        if cluster.engine is not None and cluster.engine.ssh is not None:
+            tables[f"{name}.engine.ssh"] = cluster.engine.ssh
+    for table, ssh in tables.items():
+        for key, path in {"key_file": ssh.key_file, "known_hosts": ssh.known_hosts}.items():
             remedy = (
                 "name the private key that the hosts accept"
                 if key == "key_file"
                 else "collect the hosts' keys with ssh-keyscan and compare them on the consoles"
             )
             if not path.is_file():
-                yield f"`clusters.{name}.ssh.{key}`: no file {path}; {remedy}"
+                yield f"`clusters.{table}.{key}`: no file {path}; {remedy}"

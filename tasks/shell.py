@@ -224,7 +224,7 @@ class ShellPool:
         wanted = self._inventory.cluster(cluster)
         with self._guard:
             if (cluster, host) not in self._shells:
-                shell = SshShell(wanted.host(host), wanted.ssh, self._limits)
+                shell = SshShell(*wanted.reach(host), self._limits)
                 self._shells[cluster, host] = shell
             return self._shells[cluster, host]
 

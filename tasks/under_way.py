@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tasks.env import world
 from tasks.hosts import host_names
+from tasks.inventory import ENGINE
 from tasks.journal import Entry, Kind, Phase
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
@@ -35,7 +36,7 @@ def require_nothing_under_way(cluster: str) -> tuple[str, ...]:
 
 def _unknown_ends(cluster: str) -> Iterator[Step]:
     """Yield the steps whose intent is in the journal and whose outcome is not."""
-    journal, run, hosts = world().journal, current_run(), host_names(cluster)
+    journal, run, hosts = world().journal, current_run(), (*host_names(cluster), ENGINE)
     for earlier in journal.runs(cluster, LATEST_RUNS):
         if run is not None and earlier.run_id == run.run_id:
             continue

@@ -126,6 +126,7 @@ class Access:
         # bindfs stands for NFS here, and libvirt does not know it for shared storage.
         lines += ["\n[clusters.lab.migration]", 'uri = "qemu+tcp://{host}/system"']
         lines += ['data_uri = "tcp://{address}"', "unsafe = true"]
+        lines += ["\n[clusters.lab.engine]", f"address = {json.dumps(ENGINE_ADDRESS)}"]
         for host in self.hosts:
             lines += [
                 "\n[[clusters.lab.hosts]]",

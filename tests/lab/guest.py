@@ -2,11 +2,13 @@
 
 Debian's cloud kernel and a busybox initramfs on a hybrid ISO, written as a raw disk. It answers
 the health page with upstream's text, takes SSH, shuts down on the ACPI button and writes a
-heartbeat, with the name of the host it runs on, to its own disk.
+heartbeat, with the name of the host it runs on, to its own disk. The commands by which an engine is
+upgraded are stand-ins, too; what they change outlives a reboot, on a partition of the disk.
 """
 
 import hashlib
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,15 @@ LANES_OFFSET_BYTES = 32 << 20
 LANES = 2048
 LANE_BYTES = 8192
 SECTOR_BYTES = 512
+# Behind the heartbeat's lanes; the second entry of the partition table in the MBR leads there.
+DATA_OFFSET_BYTES = 48 << 20
+SECOND_ENTRY_AT = 446 + 16
+LINUX_PARTITION = 0x83
+COMMANDS = (
+    *("dnf", "rpm", "needs-restarting"),
+    *("engine-setup", "engine-upgrade-check", "engine-backup"),
+)
+FIRST_VERSIONS = "ovirt-engine 1.0-1\novirt-engine-setup 1.0-1\nlab-base 1.0-1\n"
 HERE = Path(__file__).parent
 # Every virtio part is a module in Debian's cloud kernel; in an order that insmod can load.
 MODULES = (
@@ -52,7 +63,8 @@ LABEL engine
 
 def engine_disk(cache: Path, image_root: Path, keys: Keys, say: Callable[[str], None]) -> Path:
     """The raw disk of the engine stand-in, made first if the cache does not have it."""
-    sources = [HERE / "guest.py", HERE / "guest_init.sh", keys.private("engine")]
+    own = ("guest.py", "guest_init.sh", "guest_commands.sh")
+    sources = [*(HERE / name for name in own), keys.private("engine")]
     recipe = b"\0".join(
         [str(image_root).encode(), keys.public("client").encode()]
         + [source.read_bytes() for source in sources]
@@ -85,16 +97,26 @@ def _make(work: Path, image_root: Path, keys: Keys) -> Path:
     run(["sh", "-c", f"cd {user_land} && {pack}"])
     disk = work / "engine.raw"
     _write_bootable(boot, disk)
+    _add_data(work, disk)
     return disk
 
 
 def _fill(folder: Path, image_root: Path, keys: Keys) -> None:
-    """Lay out the initramfs: busybox, dropbear and what they read."""
-    for name in ("bin", "sbin", "dev", "proc", "sys", "tmp", "lib", "var/run", "var/log"):
+    """Lay out the initramfs: busybox, a shell, dropbear and what they read."""
+    for name in ("bin", "sbin", "dev", "proc", "sys", "tmp", "lib", "data"):
         (folder / name).mkdir(parents=True)
+    for name in ("run", "log", "lib"):
+        (folder / "var" / name).mkdir(parents=True)
     shutil.copy(image_root / "usr/bin/busybox", folder / "bin/busybox")
     _copy_with_libraries(image_root, "/usr/sbin/dropbear", folder)
+    (folder / "bin/dropbear").symlink_to("/usr/sbin/dropbear")
+    # busybox's own shell runs its applet rpm, whatever else bears that name.
+    _copy_with_libraries(image_root, "/usr/bin/dash", folder)
+    (folder / "bin/sh").symlink_to("/usr/bin/dash")
     shutil.copy(HERE / "guest_init.sh", folder / "init")
+    for name in COMMANDS:
+        shutil.copy(HERE / "guest_commands.sh", folder / "usr/sbin" / name)
+        (folder / "usr/sbin" / name).chmod(0o755)
     texts = {
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
         "etc/group": "root:x:0:\n",
@@ -122,7 +144,6 @@ def _copy_with_libraries(image_root: Path, program: str, folder: Path) -> None:
         target = folder / word.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(image_root / word.lstrip("/"), target)
-    (folder / "bin/dropbear").symlink_to(program)
 
 
 def _convert_host_key(image_root: Path, private_key: Path, target: Path) -> None:
@@ -149,3 +170,24 @@ def _write_bootable(boot: Path, disk: Path) -> None:
         raise ValueError(f"the boot image takes {disk.stat().st_size} bytes of the heartbeat's")
     with disk.open("r+b") as raw:
         raw.truncate(DISK_BYTES)
+
+
+def _add_data(work: Path, disk: Path) -> None:
+    """Add the partition that keeps the stand-in's packages, its logs and its remote steps."""
+    engine = work / "data/lib/engine"
+    engine.mkdir(parents=True)
+    (work / "data/log").mkdir()
+    for name in ("installed", "available"):
+        (engine / name).write_text(FIRST_VERSIONS)
+    size_bytes = DISK_BYTES - DATA_OFFSET_BYTES
+    image = work / "data.img"
+    options = ["-q", "-F", "-t", "ext4", "-d", str(work / "data")]
+    run(["mke2fs", *options, str(image), f"{size_bytes >> 10}k"])
+    sectors = (DATA_OFFSET_BYTES // SECTOR_BYTES, size_bytes // SECTOR_BYTES)
+    # Status, first and last sector in the old three-byte form (unused), type, start, length.
+    entry = struct.pack("<B3sB3sII", 0, b"\xff" * 3, LINUX_PARTITION, b"\xff" * 3, *sectors)
+    with disk.open("r+b") as raw:
+        raw.seek(SECOND_ENTRY_AT)
+        raw.write(entry)
+        raw.seek(DATA_OFFSET_BYTES)
+        raw.write(image.read_bytes())

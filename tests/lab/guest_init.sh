@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # First process of the engine stand-in: network, health page, SSH, ACPI button, heartbeat.
 # Its settings are words of the kernel's command line: lab.ip=ADDRESS lab.lanes=SECTOR
-/bin/busybox --install -s /bin
+/bin/busybox --install -s /bin 2>/dev/null
 export PATH=/bin:/sbin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -11,6 +11,11 @@ mount -t devpts devpts /dev/pts
 for module in $(cat /lib/modules.order); do
   insmod "/lib/$module" || echo "engine stand-in: $module does not load" >/dev/console
 done
+
+# What outlives a reboot: packages of the stand-in, logs, remote steps.
+mount -t ext4 /dev/vda2 /data || echo "engine stand-in: no data partition" >/dev/console
+mount -o bind /data/lib /var/lib
+mount -o bind /data/log /var/log
 
 address= lanes=
 for word in $(cat /proc/cmdline); do
