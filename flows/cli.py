@@ -1,14 +1,17 @@
 """The `runbook` command: start, watch, approve and cancel runs; serve them."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows import cli_audit
 from flows import cli_commands as commands
 from flows.api import ApiRefused
+from flows.cli_gates import Said
 from flows.cli_output import FAILED, NO_SERVER, USAGE, UsageRefused, complain
-from flows.cli_serve import serve_detached, serve_here, stop_serving
+from flows.cli_serve import serve_detached, serve_here, stop_serving, work_here
 from flows.cli_session import How
 from flows.server import DEFAULT_PORT, NoServer, ServeRefused
 from flows.supervisor import ServeFailed
@@ -16,7 +19,10 @@ from runbooks.toml_table import CatalogueError
 from tasks.decisions import AnswerRefused
 from tasks.inventory import InventoryError
 from tasks.journal import JournalError
+from tasks.policy import PolicyError
 from tasks.settings import settings
+from tasks.signers import SignersRefused
+from tasks.signing import SigningFailed
 
 HELP = """Procedures of the hosted-engine Howto: gated, resumable, recorded.
 
@@ -24,6 +30,17 @@ Exit codes: 0 done; 1 failed or rejected; 2 wrong use; 3 waiting at a gate;
 4 no server answers; 130 Ctrl-C: no longer following, the run goes on.
 
 State is kept below RUNBOOKS_HOME, clusters are read from RUNBOOKS_INVENTORY."""
+
+TROUBLE = (
+    ServeRefused,
+    ServeFailed,
+    ApiRefused,
+    InventoryError,
+    JournalError,
+    PolicyError,
+    SignersRefused,
+    SigningFailed,
+)
 
 app = typer.Typer(
     name="runbook",
@@ -33,12 +50,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(cli_audit.app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or name.")]
 Wait = Annotated[bool, typer.Option("--wait", help="At a gate, wait for others to decide.")]
 Name = Annotated[str | None, typer.Option("--as", help="Who decides; you, if not given.")]
-Reason = Annotated[str, typer.Option(help="Why, or a ticket number.")]
+Reason = Annotated[str | None, typer.Option(help="Why, or a ticket number; asked if not given.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="Sign with it; else by ssh-agent.")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A field of the form.")
 ]
@@ -90,24 +111,28 @@ def follow(
 @app.command()
 def approve(
     run: RunArg,
-    reason: Reason,
+    reason: Reason = None,
     name: Name = None,
     fields: Set = None,
+    *,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve the gate that a run waits at."""
-    commands.decide(run, "approve", name, reason=reason, pairs=fields or [], as_json=as_json)
+    """Approve the gate that a run waits at, by a signature if there is an SSH key."""
+    commands.decide(run, "approve", Said(name, key, reason, fields or []), as_json)
 
 
 @app.command()
 def reject(
     run: RunArg,
-    reason: Reason,
+    reason: Reason = None,
     name: Name = None,
+    *,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Reject the gate that a run waits at: the run ends there."""
-    commands.decide(run, "reject", name, reason=reason, pairs=[], as_json=as_json)
+    commands.decide(run, "reject", Said(name, key, reason, []), as_json)
 
 
 @app.command()
@@ -144,6 +169,9 @@ def serve(
     ] = DEFAULT_PORT,
     detach: Annotated[bool, typer.Option("--detach", help="Serve in the background.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the one in the background.")] = False,
+    work_pool: Annotated[
+        str | None, typer.Option(help="Execute the runs by a Prefect work pool of this name.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve the runbooks: Prefect's server and UI, and the runner, both watched over."""
@@ -151,9 +179,19 @@ def serve(
     if stop:
         commands.told_stopped(home, stop_serving(home), as_json)
     elif detach:
-        commands.told_ready(home, serve_detached(home, port), as_json)
+        commands.told_ready(home, serve_detached(home, port, work_pool), as_json)
     else:
-        serve_here(home, port)
+        serve_here(home, port, work_pool)
+
+
+@app.command()
+def worker(
+    work_pool: Annotated[str, typer.Option(help="The work pool's name.")],
+    url: Annotated[str, typer.Option(help="The server's API: http://HOST:PORT/api.")],
+    credentials: Annotated[Path, typer.Option(help="The server's credentials file, mode 0600.")],
+) -> None:
+    """Execute runs of another machine's server; the journal must be shared."""
+    work_here(settings().home, work_pool, url, credentials)
 
 
 def main() -> None:
@@ -166,7 +204,7 @@ def main() -> None:
     except (UsageRefused, AnswerRefused, CatalogueError) as trouble:
         complain(str(trouble))
         sys.exit(USAGE)
-    except (ServeRefused, ServeFailed, ApiRefused, InventoryError, JournalError) as trouble:
+    except TROUBLE as trouble:
         complain(str(trouble))
         sys.exit(FAILED)
 

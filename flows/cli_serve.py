@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.children import tail
 from flows.cli_output import tell
+from flows.environment import worker_environment
 from flows.server import (
     NoServer,
     Place,
@@ -19,23 +20,37 @@ from flows.server import (
     read_record,
     serving_pid,
 )
-from flows.supervisor import START_LIMIT_SECONDS, ServeFailed, Supervisor
+from flows.supervisor import RUNNER_ARGV, START_LIMIT_SECONDS, ServeFailed, Supervisor
 
 STOP_LIMIT_SECONDS = 60.0
+WORKER_ARGV = (sys.executable, "-m", "flows.worker")
 
 
-def serve_here(home: Path, port: int) -> None:
-    """Serve in the foreground until Ctrl-C or SIGTERM.  Raises ServeRefused, ServeFailed."""
+def serve_here(home: Path, port: int, pool: str | None = None) -> None:
+    """Serve in the foreground until Ctrl-C or SIGTERM; runs are executed here, or by a work pool.
+
+    Raises ServeRefused, ServeFailed.
+    """
     place = make_place(home)
-    supervisor = Supervisor(place, port, say)
-    supervisor.run()
+    runner = RUNNER_ARGV if pool is None else (*WORKER_ARGV, pool)
+    Supervisor(place, port, say, runner).run()
+
+
+def work_here(home: Path, pool: str, url: str, credentials: Path) -> None:
+    """Become a worker of another machine's server, until killed.  Raises ServeRefused.
+
+    The runs of all workers must share the journal: RUNBOOKS_JOURNAL_URL names it.
+    """
+    place = make_place(home)
+    argv = (*WORKER_ARGV, pool)
+    os.execve(argv[0], argv, worker_environment(place, url, credentials))
 
 
 def say(line: str) -> None:
     tell(f"{datetime.now().astimezone():%H:%M:%S} {line}")
 
 
-def serve_detached(home: Path, port: int) -> ServerRecord:
+def serve_detached(home: Path, port: int, pool: str | None = None) -> ServerRecord:
     """Serve in a process of its own; return where, once it is ready.
 
     Raises ServeRefused, ServeFailed.
@@ -49,7 +64,10 @@ def serve_detached(home: Path, port: int) -> ServerRecord:
     log = place.logs / "supervisor.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)],
+            [
+                *(sys.executable, "-m", "flows.cli", "serve", "--port", str(port)),
+                *(("--work-pool", pool) if pool else ()),
+            ],
             env={**os.environ, "RUNBOOKS_HOME": str(place.home)},
             cwd=place.home,
             stdin=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.api import Api, connect
 from flows.cli_follow import Follower
-from flows.cli_gates import answer_gate, ask
+from flows.cli_gates import answer_gate, ask, one_more
 from flows.cli_output import (
     COMPLETED,
     DETACHED,
@@ -20,11 +20,14 @@ from flows.cli_output import (
     tell,
 )
 from flows.cli_runs import Runs, RunView
-from flows.server import SILENT, Place, ServerRecord, read_record
+from flows.cli_signing import who_answers
+from flows.environment import SILENT
+from flows.server import Place, ServerRecord, read_record
 from runbooks.catalogue import catalogue
 from tasks.decisions import AnswerRefused, PendingGate
 from tasks.journal import Draft, Journal, Kind, Phase, UnknownRun
 from tasks.settings import settings
+from tasks.signing import SigningFailed
 from tasks.timeline import WAY_BACK
 from tasks.way_back import way_back_lines
 
@@ -127,12 +130,15 @@ def through_gates(
 def ask_here(session: Session, pending: PendingGate, approver: str | None) -> None:
     """Ask on the terminal until the answer fits."""
     while True:
-        answer = ask(pending, approver)
         try:
-            answer_gate(session.api, session.journal, pending, answer)
-        except AnswerRefused as refused:
+            who = who_answers(pending, approver, None)
+            answer = ask(pending, who)
+            decided = answer_gate(session.api, session.journal, pending, answer, who=who)
+        except (AnswerRefused, SigningFailed) as refused:
             complain(f"{refused}; once more, please")
         else:
+            if decided is None:
+                tell(one_more(session.journal, pending))
             return
 
 
@@ -144,10 +150,11 @@ def show_gate(pending: PendingGate, run: RunView) -> None:
         if name not in {"decision", "approver", "reason"}
     )
     short = run.id[:8]
+    name = "" if pending.signed_only else " --as NAME"
     tell(
         f"\n{run.name} waits at gate {pending.gate} ({pending.risk}), "
         f"open until {pending.expires_at:%F %T} UTC\n"
-        f"  approve: runbook approve {short} --as NAME --reason TEXT{words}\n"
-        f"  reject:  runbook reject {short} --as NAME --reason TEXT\n"
+        f"  approve: runbook approve {short}{name} --reason TEXT{words}\n"
+        f"  reject:  runbook reject {short}{name} --reason TEXT\n"
         f"  or in the UI: {run.ui_url}"
     )

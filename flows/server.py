@@ -6,33 +6,12 @@ import os
 import secrets
 import socket
 import stat
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 4200
 TAG = "runbook"
-
-# Nothing here may call home or offer a paid service.  The second UI asks an analytics host even
-# with analytics switched off, so the first one is served.
-SILENT: Mapping[str, str] = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_SERVER_UI_V2_ENABLED": "false",
-    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-}
-
-TUNED: Mapping[str, str] = {
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the least that Prefect allows
-    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
-    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.5",  # who follows a run sees lines as they come
-    "PREFECT_LOGGING_COLORS": "false",
-    "PREFECT_LOGGING_TO_API_MAX_LOG_SIZE": "200000",
-    "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true",
-}
 
 
 class ServeRefused(Exception):
@@ -118,61 +97,30 @@ def credentials(place: Place) -> str:
 def read_credentials(place: Place) -> str:
     """Return the stored credentials; refuse a file that other users can read."""
     try:
-        mode = stat.S_IMODE(place.credentials.stat().st_mode)
-        text = place.credentials.read_text("ascii").strip()
+        return closed_file(place.credentials)
     except FileNotFoundError:
         raise NoServer(f"no server was started here yet ({place.home}): `runbook serve`") from None
+
+
+def closed_file(file: Path) -> str:
+    """Return what a file of secrets holds; refuse one that other users can read.
+
+    Raises NoServer, ServeRefused, FileNotFoundError.
+    """
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        text = file.read_text("ascii").strip()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise NoServer(
-            f"cannot read {place.credentials}: {error.strerror}; run as the user who serves"
+            f"cannot read {file}: {error.strerror}; run as the user who serves"
         ) from error
     if mode & 0o077:
         raise ServeRefused(
-            f"{place.credentials} can be read by other users (mode {mode:04o}); "
-            f"run: chmod 600 {place.credentials}"
+            f"{file} can be read by other users (mode {mode:04o}); run: chmod 600 {file}"
         )
     return text
-
-
-def environment(place: Place, port: int) -> dict[str, str]:
-    """Return the whole environment of a process that runs or asks the server.
-
-    Prefect settings of the calling shell are dropped: they could name another server, and a
-    profile of the user must not leak into the runs.  The password travels only in here.
-    """
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")
-    }
-    if inventory := inherited.get("RUNBOOKS_INVENTORY"):
-        inherited["RUNBOOKS_INVENTORY"] = str(Path(inventory).expanduser().absolute())
-    return {
-        **inherited,
-        **SILENT,
-        **TUNED,
-        "PREFECT_HOME": str(place.prefect_home),
-        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
-        "PREFECT_API_AUTH_STRING": credentials(place),
-        "RUNBOOKS_HOME": str(place.home),
-        # Prefect's runner keeps files under one name for all users of a machine otherwise.
-        "TMPDIR": str(place.temporary),
-        "NO_PROXY": ",".join(filter(None, (inherited.get("NO_PROXY"), HOST))),
-    }
-
-
-def server_environment(place: Place, port: int) -> dict[str, str]:
-    """Return what the server process needs beyond `environment`."""
-    common = environment(place, port)
-    return {
-        **common,
-        "PREFECT_SERVER_API_AUTH_STRING": common["PREFECT_API_AUTH_STRING"],
-        "PREFECT_SERVER_API_HOST": HOST,
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_UI_STATIC_DIRECTORY": str(place.prefect_home / "ui"),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
-            f"sqlite+aiosqlite:///{place.prefect_home / 'prefect.db'}"
-        ),
-        "PREFECT__SERVER_FINAL": "1",
-    }
 
 
 def choose_port(wanted: int) -> int:

@@ -12,6 +12,7 @@ from types import FrameType
 from flows.api import Api, ApiRefused
 from flows.automations import ensure_automations
 from flows.children import Child, WallTime, bound_log, end_leftovers, tail
+from flows.environment import environment, server_environment
 from flows.server import (
     HOST,
     TAG,
@@ -20,9 +21,7 @@ from flows.server import (
     ServerRecord,
     choose_port,
     credentials,
-    environment,
     lock_is_ours,
-    server_environment,
     take_lock,
     write_record,
 )

@@ -9,14 +9,13 @@ import httpx
 import pytest
 
 from flows.automations import automations, ensure_automations, fits
+from flows.environment import SILENT, environment, worker_environment
 from flows.server import (
-    SILENT,
     NoServer,
     Place,
     ServeRefused,
     choose_port,
     credentials,
-    environment,
     make_place,
     read_record,
     serving_pid,
@@ -175,3 +174,20 @@ def test_serve_detached_serves_the_whole_catalogue(tmp_path) -> None:
     assert serving_pid(home.place) is None
     wait_for(lambda: not home.place.record.exists())
     assert home.json("serve", "--stop") == {"stopped": False}
+
+
+def test_a_worker_of_another_machine_uses_the_credentials_that_it_was_given(
+    tmp_path: Path,
+) -> None:
+    place, given = make_place(tmp_path / "home"), tmp_path / "credentials"
+    with pytest.raises(ServeRefused, match="copy `credentials`"):
+        worker_environment(place, "http://far:4200/api", given)
+    given.write_text("runbook:far-secret\n")
+    given.chmod(0o644)
+    with pytest.raises(ServeRefused, match="chmod 600"):
+        worker_environment(place, "http://far:4200/api", given)
+    given.chmod(0o600)
+    made = worker_environment(place, "http://far:4200/api", given)
+    assert made["PREFECT_API_URL"] == "http://far:4200/api"
+    assert made["PREFECT_API_AUTH_STRING"] == "runbook:far-secret"
+    assert not place.credentials.exists()
