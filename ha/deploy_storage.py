@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,16 +31,22 @@ _UUID_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Sanlock(Protocol):
-    """What a deployment and the cleaning of a block need of sanlock."""
+    """What a deployment and the verbs that repair need of sanlock. Each raises LockspaceFailed."""
 
     def lockspace(self, name: str, path: Path) -> Lockspace:
         """Return a lockspace at the start of a file or device."""
 
-    def initialise_lockspace(self, name: str, path: Path) -> None:
-        """Write an empty lockspace. Raises LockspaceFailed."""
+    def initialise_lockspace(self, name: str, path: Path, *, sector_bytes: int = 512) -> None:
+        """Write an empty lockspace."""
+
+    def lockspace_name(self, path: Path, *, sector_bytes: int) -> str:
+        """Read the name of the lockspace at the start of a file or device."""
+
+    def joined_as(self, name: str) -> Sequence[int]:
+        """The host ids with which this host is in a lockspace, enters it or leaves it."""
 
     def initialise_lease(self, lockspace: str, name: str, path: Path, *, offset_bytes: int) -> None:
-        """Write a free lease. Raises LockspaceFailed."""
+        """Write a free lease."""
 
 
 @dataclass(frozen=True, slots=True)

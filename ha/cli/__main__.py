@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,13 @@ from ha.cli.host import FAILURE, Host
 from ha.config import Paths
 from ha.env.clock import HostClock
 from ha.env.engine_vm import LibvirtEngineVm
-from ha.env.lockspace import SanlockLockspace, initialise_lease, initialise_lockspace
+from ha.env.lockspace import (
+    SanlockLockspace,
+    initialise_lease,
+    initialise_lockspace,
+    joined_as,
+    lockspace_name,
+)
 from ha.env.ports import Lockspace
 from ha.env.probes import health_page_ok
 from ha.env.whiteboard import StorageWhiteboard
@@ -33,9 +40,17 @@ class RealSanlock:
         """Return a lockspace at the start of a file or device."""
         return SanlockLockspace(name, path)
 
-    def initialise_lockspace(self, name: str, path: Path) -> None:
+    def initialise_lockspace(self, name: str, path: Path, *, sector_bytes: int = 512) -> None:
         """Write an empty lockspace. Raises LockspaceFailed."""
-        initialise_lockspace(name, path)
+        initialise_lockspace(name, path, sector_bytes=sector_bytes)
+
+    def lockspace_name(self, path: Path, *, sector_bytes: int) -> str:
+        """Read the name of a lockspace. Raises LockspaceFailed."""
+        return lockspace_name(path, sector_bytes=sector_bytes)
+
+    def joined_as(self, name: str) -> Sequence[int]:
+        """The host ids with which this host is in a lockspace. Raises LockspaceFailed."""
+        return joined_as(name)
 
     def initialise_lease(self, lockspace: str, name: str, path: Path, *, offset_bytes: int) -> None:
         """Write a free lease. Raises LockspaceFailed."""

@@ -1,15 +1,15 @@
 """`--clean-metadata`: empty one host's block on the whiteboard, when that host is proven gone.
 
-Three witnesses speak: the block itself (its timestamp must not change), sanlock (the lease on the
-host id must be free to take, so the host does not run) and, without force, the `stopped` flag.
+Three witnesses speak: the block itself (it must not change while it is watched), sanlock (the lease
+on the host id must be free to take, so the host does not run) and the `stopped` flag, which force
+overrides by name.
 """
 
-import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ha.cli.host import Host, Refused
+from ha.cli.proof import Failed, agent_of_this_host, keep, settle
 from ha.config import ConfigError
 from ha.config_files import read_agent_conf
 from ha.core.record import BLOCK_BYTES, MAX_HOST_ID, Record, judge_block
@@ -20,6 +20,7 @@ from ha.storage_domain import StorageDomain, StorageError, connect
 
 # A live host writes every turn; two and a half turns without a write are not a coincidence.
 WATCHED_TURNS = 2.5
+NOT_DONE = "The metadata was not cleaned."
 
 
 def clean_metadata(host: Host, options: Mapping[str, str]) -> None:
@@ -27,20 +28,21 @@ def clean_metadata(host: Host, options: Mapping[str, str]) -> None:
     try:
         conf = host.conf()
         host_id = _host_id(options.get("host-id"), conf.host_id)
-        _require_agent_stopped(host)
         domain = host.domain()
         connect(domain, options=conf.mnt_options, mount=host.mount)
         whiteboard = host.whiteboard(domain.prepared(domain.metadata))
         block = whiteboard.read_blocks([host_id]).get(host_id)
+        failed = [*agent_of_this_host(host), *_unclean(host_id, block)]
+        forced = "force-cleanup" in options
+        settle(host, failed, refusal=NOT_DONE, force="--force-cleanup", forced=forced)
         if block is None:
             host.say(f"Metadata for host {host_id} is missing: nothing to clean")
             return
-        _require_stopped_flag(host_id, block, force="force-cleanup" in options)
         _require_silence(host, whiteboard, host_id, block)
         with _host_id_taken(host, domain, host_id):
             _empty(host, whiteboard, host_id, block)
     except (ConfigError, StorageError, EnvError, ServicesFailed, OSError) as error:
-        raise Refused(f"The metadata was not cleaned: {error}") from error
+        raise Refused(f"{NOT_DONE} {error}") from error
 
 
 def _host_id(given: str | None, own: int) -> int:
@@ -51,16 +53,20 @@ def _host_id(given: str | None, own: int) -> int:
     return int(given)
 
 
-def _require_agent_stopped(host: Host) -> None:
-    if host.services.is_active("ovirt-ha-agent"):
-        raise Refused("The agent of this host must be stopped first: systemctl stop ovirt-ha-agent")
-
-
-def _require_stopped_flag(host_id: int, block: bytes, *, force: bool) -> None:
-    record = judge_block(host_id, block).record
-    clean = isinstance(record, Record) and record.stopped is True
-    if not clean and not force:
-        raise Refused("Cannot clean unclean metadata block. Consider --force-cleanup.")
+def _unclean(host_id: int, block: bytes | None) -> list[Failed]:
+    judged = judge_block(host_id, block or b"")
+    if judged.bad:
+        return [Failed("readable-block", f"block {host_id}: {judged.message}")]
+    record = judged.record
+    if isinstance(record, Record) and record.stopped is not True:
+        who = f"host {host_id} ({record.hostname})"
+        return [
+            Failed(
+                "stopped-flag",
+                f"Cannot clean unclean metadata block: {who} did not say that it stopped",
+            )
+        ]
+    return []
 
 
 def _require_silence(host: Host, whiteboard: Whiteboard, host_id: int, block: bytes) -> None:
@@ -94,14 +100,11 @@ def _host_id_taken(host: Host, domain: StorageDomain, host_id: int) -> Iterator[
 
 
 def _empty(host: Host, whiteboard: Whiteboard, host_id: int, block: bytes) -> None:
-    backup = host.paths.state / "backups" / f"block-{host_id}-{host.stamp()}.bin"
-    backup.parent.mkdir(parents=True, exist_ok=True)
-    with backup.open("xb") as file:
-        file.write(block)
-        file.flush()
-        os.fsync(file.fileno())
-    host.say(f"Backup of {len(block)} bytes: {backup} sha256 {hashlib.sha256(block).hexdigest()}")
+    backup = keep(host, f"block-{host_id}", block)
+    if whiteboard.read_blocks([host_id]).get(host_id) != block:
+        raise Refused(f"Host {host_id} is alive: it has just written its block")
     whiteboard.write_block(host_id, bytes(BLOCK_BYTES))
     if host_id in whiteboard.read_blocks([host_id]):
         raise Refused(f"The block of host {host_id} was written again: the host runs")
+    host.say(f"Way back: write the backup {backup} over block {host_id} while its agent is stopped")
     host.say(f"The metadata of host {host_id} is cleaned")

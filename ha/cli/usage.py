@@ -7,6 +7,7 @@ from ha.cli.checks import check_deployed, check_liveliness, connect_storage
 from ha.cli.clean import clean_metadata
 from ha.cli.deploy import deploy_host
 from ha.cli.host import Host
+from ha.cli.lockspace import reinitialize_lockspace
 from ha.cli.maintenance import set_maintenance
 from ha.cli.status import vm_status
 from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start, vm_start_paused
@@ -79,8 +80,18 @@ VERBS = {
         clean_metadata,
         "--clean-metadata [--host-id=<id>] [--force-cleanup]",
         "Empty the block of this host, or of another, on the whiteboard: the other hosts\n"
-        "            forget it. Refused unless that host is proven gone.",
+        "            forget it. Refused unless that host is proven gone: --force-cleanup names\n"
+        "            and overrides a block that cannot be read or does not say stopped.",
         ("host-id=", "force-cleanup"),
+    ),
+    "reinitialize-lockspace": Verb(
+        reinitialize_lockspace,
+        "--reinitialize-lockspace [--force]",
+        "Write an empty sanlock lockspace for the whiteboard. Refused unless global\n"
+        "            maintenance is on, every block can be read and says stopped, no lease is in\n"
+        "            use and nothing changes while it is watched. --force names each failed check\n"
+        "            that it overrides; it never overrides a host that is seen alive.",
+        ("force",),
     ),
 }
 
@@ -94,6 +105,8 @@ def usage() -> str:
             "    Commands:",
             "        --help",
             "            Show this help.",
+            "        --version",
+            "            Show the version that is installed.",
             *verbs,
             "\n    For additional information about a specific command try:",
             "        <command> --help",

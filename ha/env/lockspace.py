@@ -134,6 +134,24 @@ def initialise_lockspace(
         )
 
 
+def lockspace_name(path: Path, *, sector_bytes: int = 512) -> str:
+    """Return the name in the lockspace at a path. Raises LockspaceFailed when there is none."""
+    with _sanlock_errors(f"lockspace at {path}"):
+        found = sanlock.read_lockspace(os.path.realpath(path), sector=sector_bytes)
+    name: bytes = found["lockspace"]
+    return name.decode("ascii", "replace")
+
+
+def joined_as(name: str) -> Sequence[int]:
+    """Return the host ids of this host in a lockspace, also one that is being taken or left.
+
+    Raises LockspaceFailed.
+    """
+    with _sanlock_errors(f"lockspace {name}"):
+        spaces = sanlock.get_lockspaces()
+    return tuple(space["host_id"] for space in spaces if space["lockspace"] == name.encode())
+
+
 def initialise_lease(
     lockspace: str, name: str, path: Path, *, offset_bytes: int = 0, sector_bytes: int = 512
 ) -> None:

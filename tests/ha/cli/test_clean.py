@@ -63,7 +63,21 @@ def test_a_lease_that_was_held_before_is_kept(stored: SimHost) -> None:
 def test_refused_while_the_agent_runs(stored: SimHost) -> None:
     stored.services.active.add("ovirt-ha-agent")
     assert stored.run("--clean-metadata", "--force-cleanup") == 1
+    assert "Not even --force-cleanup overrides agent-stopped" in stored.complained
     assert "systemctl stop ovirt-ha-agent" in stored.complained
+
+
+def test_force_that_nothing_needs_overrides_nothing(stored: SimHost) -> None:
+    assert stored.run("--clean-metadata", "--host-id=2", "--force-cleanup") == 0
+    assert "overrides" not in stored.said
+
+
+def test_nothing_is_emptied_without_its_backup(stored: SimHost) -> None:
+    (stored.paths.state).mkdir(parents=True, exist_ok=True)
+    (stored.paths.state / "backups").write_text("in the way")
+    assert stored.run("--clean-metadata", "--host-id=2") == 1
+    assert any(stored.whiteboard.blocks[2])
+    assert stored.sanlock.joined == {}
 
 
 def test_refused_when_systemd_does_not_say(stored: SimHost) -> None:
@@ -74,14 +88,19 @@ def test_refused_when_systemd_does_not_say(stored: SimHost) -> None:
 def test_an_unclean_block_needs_force(stored: SimHost) -> None:
     stored.whiteboard.blocks[2] = block(2, stopped=False)
     assert stored.run("--clean-metadata", "--host-id=2") == 1
-    assert "Cannot clean unclean metadata block. Consider --force-clean" in stored.complained
+    assert "stopped-flag: Cannot clean unclean metadata block: host 2 (h)" in stored.complained
+    assert "Consider --force-cleanup" in stored.complained
+    assert any(stored.whiteboard.blocks[2])
     assert stored.run("--clean-metadata", "--host-id=2", "--force-cleanup") == 0
+    assert "--force-cleanup overrides stopped-flag: Cannot clean unclean" in stored.said
 
 
 def test_a_bad_block_needs_force(stored: SimHost) -> None:
     stored.whiteboard.blocks[52] = b"2|2|1|52|0|x|h".ljust(4096, b"\0")
     assert stored.run("--clean-metadata", "--host-id=52") == 1
+    assert "readable-block: block 52: Metadata version 2 from host 52" in stored.complained
     assert stored.run("--clean-metadata", "--host-id=52", "--force-cleanup") == 0
+    assert "--force-cleanup overrides readable-block: block 52" in stored.said
     assert not any(stored.whiteboard.blocks[52])
 
 
@@ -118,7 +137,7 @@ def test_a_write_that_storage_refuses(stored: SimHost, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(stored.whiteboard, "write_block", refuse)
     assert stored.run("--clean-metadata", "--host-id=2") == 1
-    assert "The metadata was not cleaned: not what was written" in stored.complained
+    assert "The metadata was not cleaned. not what was written" in stored.complained
     assert stored.sanlock.joined == {}
 
 

@@ -10,10 +10,13 @@ import pytest
 
 sanlock = pytest.importorskip("sanlock", reason="the distribution's sanlock binding is missing")
 
+from ha.core.leases import read_leases, sector_bytes_of  # noqa: E402
 from ha.env.lockspace import (  # noqa: E402  (needs the binding)
     SanlockLockspace,
     initialise_lease,
     initialise_lockspace,
+    joined_as,
+    lockspace_name,
 )
 from ha.env.ports import HostIdTaken, LeaseHolder, Lockspace, LockspaceFailed  # noqa: E402
 from tests.ha.broker_world import MemoryLockspace  # noqa: E402
@@ -100,6 +103,46 @@ def test_a_lease_is_written_where_it_was_told(tmp_path: Path) -> None:
     initialise_lease("he", "engine", path, offset_bytes=MIB)
     assert sanlock.read_resource(str(path), MIB)["resource"] == b"engine"
     assert path.read_bytes()[:MIB] == b"\0" * MIB
+
+
+@pytest.mark.usefixtures("sanlock_daemon")
+@pytest.mark.parametrize(("sector_bytes", "host_ids"), [(512, 2000), (4096, 250)])
+def test_a_lockspace_as_it_is_on_storage(tmp_path: Path, sector_bytes: int, host_ids: int) -> None:
+    path = area(tmp_path, "he-area")
+    initialise_lockspace("he-area", path, sector_bytes=sector_bytes)
+    fresh = path.read_bytes()
+    assert sector_bytes_of(bytes(4096), fresh) == sector_bytes
+    leases = read_leases(fresh, sector_bytes)
+    assert [lease.host_id for lease in leases] == list(range(1, host_ids + 1))
+    assert {(lease.space_name, lease.timestamp) for lease in leases} == {("he-area", 0)}
+    assert {(lease.io_timeout_seconds, lease.align_1m) for lease in leases} == {(10, True)}
+    assert lockspace_name(path, sector_bytes=sector_bytes) == "he-area"
+
+
+@pytest.mark.usefixtures("sanlock_daemon")
+def test_a_lease_in_use_as_it_is_on_storage(tmp_path: Path) -> None:
+    path = area(tmp_path, "he-use")
+    lockspace = open_lockspace(path)
+    lockspace.join(3)
+    third = read_leases(path.read_bytes(), 512)[2]
+    assert third.host_id == 3
+    assert third.timestamp > 0
+    assert third.owner_name
+    assert third.io_timeout_seconds == 1
+    assert list(joined_as("he-use")) == [3]
+    lockspace.leave(3)
+    assert read_leases(path.read_bytes(), 512)[2].timestamp == 0
+    assert list(joined_as("he-use")) == []
+
+
+@pytest.mark.usefixtures("sanlock_daemon")
+def test_what_is_no_lockspace_has_no_name(tmp_path: Path) -> None:
+    path = area(tmp_path, "he-torn")
+    with path.open("r+b") as file:
+        file.write(b"x" * 512)
+    with pytest.raises(LockspaceFailed, match="he-torn"):
+        lockspace_name(path)
+    assert [lease.host_id for lease in read_leases(path.read_bytes(), 512)][:2] == [2, 3]
 
 
 def refusals(*codes: int) -> Iterator[Exception]:
