@@ -27,7 +27,7 @@ class Verdict:
     head_hash: str
     faults: tuple[Fault, ...]
     remarks: tuple[str, ...] = ()
-    not_asked: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 def verify_journal(journal: Journal, kept: Iterable[KeptHeads] = ()) -> Verdict:
@@ -43,9 +43,10 @@ def verify_journal(journal: Journal, kept: Iterable[KeptHeads] = ()) -> Verdict:
             session.expunge_all()
         check.finish(head.seq, head.hash or "")
         faults = [*check.faults, *_guards(session), *_runs(session)]
-        troubles = []
+        remarks, troubles = list(check.remarks), []
         for each in kept:
             faults.extend(_heads(session, head.seq, each))
+            remarks.extend(each.remarks)
             troubles.extend(each.troubles)
     faults.sort(key=lambda fault: fault.seq)
     return Verdict(
@@ -54,7 +55,7 @@ def verify_journal(journal: Journal, kept: Iterable[KeptHeads] = ()) -> Verdict:
         head.seq,
         head.hash or "",
         tuple(faults),
-        tuple(check.remarks),
+        tuple(remarks),
         tuple(troubles),
     )
 

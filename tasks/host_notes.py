@@ -42,6 +42,12 @@ READ = r"""
 tail -c "$3" "$1/$2"
 """
 NONE_THERE = 3
+# folder beginning most -> the names of the files that begin so
+LIST = r"""
+[ -d "$1" ] || exit 3
+ls "$1" | grep "^$2" | head -n "$3"
+"""
+NAMES_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ def put_text(cluster: str, name: str, text: str) -> dict[str, str]:
 def read_text(cluster: str, name: str) -> dict[str, Answer]:
     """Return the end of a file, as each host of the cluster has it."""
     return _ask(cluster, READ, name, str(READ_BYTES_MAX))
+
+
+def read_names(cluster: str, beginning: str) -> dict[str, Answer]:
+    """Return the names of the files that begin so on each host, one a line."""
+    return _ask(cluster, LIST, beginning, str(NAMES_MAX))
 
 
 def _troubles(answers: Mapping[str, Answer]) -> dict[str, str]:

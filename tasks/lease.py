@@ -6,14 +6,14 @@ cluster's hosts tells the same to whoever looks there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pydantic import TypeAdapter
 
 from tasks import host_notes
 from tasks.env import ShellError, world
-from tasks.journal import Draft, Entry, Journal, JournalError, Kind, Phase
+from tasks.journal import Draft, Entry, JournalError, Kind, Phase
+from tasks.lease_records import Lease, leases_in
 from tasks.limits import NoLimit
 from tasks.lock import control_node
 from tasks.plan import planning
@@ -22,26 +22,13 @@ from tasks.steps import StepFailed
 from tasks.waiting import TimedOut
 from tasks.witnesses import ReadFailed
 
+__all__ = ["Lease", "end_of_run", "give_back", "open_leases", "take"]
+
 STEP = "global_maintenance"
 FILE = "global-maintenance"
 ENTER, LEAVE = "enter_global_maintenance", "leave_global_maintenance"
 RELEASE = "release_lease"  # the step in which the end of a run leaves global maintenance
 TROUBLE = (JournalError, NoLimit, ReadFailed, ShellError, StepFailed, TimedOut)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """One run's word that the cluster is to stay in global maintenance for a while."""
-
-    run_id: str
-    owner: str
-    reason: str
-    deadline: datetime
-    overdue: bool
-    cluster: str
-    runbook: str
-    node: str
-    since: datetime
 
 
 def take(reason: str, deadline_seconds: float) -> None:
@@ -94,22 +81,6 @@ def open_leases(cluster: str | None = None) -> list[Lease]:
     return leases_in(world().journal, world().clock.now(), cluster)
 
 
-def leases_in(journal: Journal, now: datetime, cluster: str | None = None) -> list[Lease]:
-    """Return the open leases of a journal; `now` tells which are overdue."""
-    taken: dict[tuple[str, str], Entry] = {}
-    for entry in journal.entries(kinds=(Kind.LEASE,)):
-        if entry.phase is Phase.TAKEN:
-            taken[entry.cluster, entry.run_id] = entry
-        elif entry.phase is Phase.RELEASED:
-            # It is one flag for the whole cluster: left is left for everybody.
-            taken = {key: each for key, each in taken.items() if key[0] != entry.cluster}
-    return [
-        _lease(journal, entry, now)
-        for entry in taken.values()
-        if cluster is None or entry.cluster == cluster
-    ]
-
-
 def end_of_run(run: CurrentRun) -> None:
     """Leave global maintenance again if a run that has failed has changed nothing else.
 
@@ -152,22 +123,6 @@ def _leave(intent: Entry) -> None:
 
 def _draft(run: CurrentRun, phase: Phase, payload: Mapping[str, object]) -> Draft:
     return run.draft(Kind.LEASE, STEP, phase, payload=payload)
-
-
-def _lease(journal: Journal, entry: Entry, now: datetime) -> Lease:
-    was = entry.payload
-    deadline = datetime.fromisoformat(was["deadline"])
-    return Lease(
-        run_id=entry.run_id,
-        owner=was["owner"],
-        reason=was["reason"],
-        deadline=deadline,
-        overdue=now > deadline,
-        cluster=entry.cluster,
-        runbook=journal.run(entry.run_id).runbook,
-        node=was["node"],
-        since=entry.at,
-    )
 
 
 def _tell_hosts(cluster: str, text: str) -> None:

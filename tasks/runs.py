@@ -11,6 +11,7 @@ the lock, but as it has ended the next run may take it over.
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,10 +21,11 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from prefect.context import FlowRunContext
-from prefect.exceptions import Abort, MissingContextError
+from prefect.exceptions import Abort, MissingContextError, TerminationSignal
 from prefect.logging import get_run_logger
 from pydantic_core import to_jsonable_python
 
+from tasks.audit_heads import tell_heads
 from tasks.env import world
 from tasks.journal import NO_ATTEMPT, Draft, JournalError, Kind, Phase, Run, Superseded
 from tasks.lock import acquire, release
@@ -33,6 +35,7 @@ from tasks.prefect_runs import is_over
 P = ParamSpec("P")
 T = TypeVar("T")
 
+TOLD_TO_GO = (KeyboardInterrupt, SystemExit, TerminationSignal)
 STARTED_BY = "started-by:"  # a Prefect tag that names who asked for the run
 
 
@@ -141,12 +144,23 @@ def entered_run(
             raise
         raise Abort(str(gone)) from gone
     except Exception as error:
+        if mutates:
+            _end_lease(run)
         ended_as = getattr(error, "ended_as", "failed")
         why = f"{type(error).__name__}: {error}"[:2000]
         _end(run, runbook, {"as": ended_as, "why": why})
         raise
     finally:
         _current.reset(token)
+        # Suspended is an end, too; but a process that is told to go must go at once.
+        if mutates and not isinstance(sys.exception(), TOLD_TO_GO):
+            tell_heads(run.cluster, log().warning)
+
+
+def _end_lease(run: CurrentRun) -> None:
+    from tasks.lease import end_of_run  # noqa: PLC0415  (it works with steps, which need this)
+
+    end_of_run(run)
 
 
 def _end(run: CurrentRun, runbook: str, payload: Mapping[str, str]) -> None:
