@@ -1,11 +1,21 @@
 """What the `runbook` command does, one function a verb."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
-from flows.cli_gates import answer_from, answer_gate, gate_of, login, require_gate
+from flows.cli_gates import (
+    Said,
+    answer_from,
+    answer_gate,
+    ask,
+    gate_of,
+    login,
+    one_more,
+    require_gate,
+)
 from flows.cli_output import (
     COMPLETED,
     FAILED,
@@ -18,6 +28,7 @@ from flows.cli_output import (
 )
 from flows.cli_runs import RunView, entry_of
 from flows.cli_session import How, Session, follow_to_the_end, open_session, show_gate
+from flows.cli_signing import require_key, who_answers
 from flows.cli_start import (
     find_deployment,
     parse_parameters,
@@ -78,19 +89,29 @@ def follow(wanted: str, how: How) -> None:
     raise typer.Exit(follow_to_the_end(session, session.runs.find(wanted).id, how))
 
 
-def decide(
-    wanted: str, decision: str, name: str | None, *, reason: str, pairs: list[str], as_json: bool
-) -> None:
+def decide(wanted: str, decision: str, said: Said, as_json: bool) -> None:
+    """Answer the gate that a run waits at; what options do not say is asked on a terminal."""
     session = open_session()
     found = session.runs.find(wanted)
     pending = require_gate(session.journal, found)
-    answer = answer_from(pending, decision, name or login(), reason=reason, pairs=pairs)
-    decided = answer_gate(session.api, session.journal, pending, answer)
+    who = who_answers(pending, said.name, said.key)
+    require_key(pending, who, decision)
+    if said.reason is not None:
+        name = who.name or login()
+        answer = answer_from(pending, decision, name, reason=said.reason, pairs=said.pairs)
+    elif sys.stdin.isatty() and not as_json:
+        answer = ask(pending, who, decision)
+    else:
+        raise UsageRefused("--reason is missing; on a terminal it would be asked")
+    decided = answer_gate(session.api, session.journal, pending, answer, who=who)
     if as_json:
         print_json({"run": session.runs.read(found.id), "decision": decided})
-        return
-    tell(f"{decided.gate} of {found.name}: {decided.decision} by {decided.approver}, recorded")
-    tell(f"follow it with: runbook follow {found.id[:8]}")
+    elif decided is None:
+        tell(one_more(session.journal, pending))
+    else:
+        sure = f"signed ({decided.key})" if decided.verified else "unverified"
+        tell(f"{decided.gate} of {found.name}: {decided.decision} by {decided.approver}, {sure}")
+        tell(f"follow it with: runbook follow {found.id[:8]}")
 
 
 def status(wanted: str | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -17,8 +18,10 @@ from rich.prompt import Prompt
 from flows.api import Api, ApiRefused
 from flows.cli_output import UsageRefused, err, print_markdown, tell
 from flows.cli_runs import RunView
+from flows.cli_signing import Who, require_key, signature
 from flows.cli_start import Schema, parse_value, resolved
-from tasks.decisions import APPROVE, REJECT, Decision, PendingGate, decide, pending_gates
+from tasks.deciding import approve_command, decide
+from tasks.decisions import APPROVE, REJECT, Decision, PendingGate, approvals, pending_gates
 from tasks.journal import Journal
 
 COMMON = ("decision", "approver", "reason")
@@ -38,6 +41,16 @@ class Answer:
     def form(self) -> dict[str, Any]:
         said = {"decision": self.decision, "approver": self.approver, "reason": self.reason}
         return {**said, **self.fields}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the options of `approve` and `reject` say."""
+
+    name: str | None
+    key: Path | None
+    reason: str | None
+    pairs: list[str]
 
 
 def login() -> str:
@@ -101,12 +114,15 @@ def required(schema: Schema) -> list[str]:
     return [name for name in schema.get("required", ()) if name not in COMMON]
 
 
-def ask(pending: PendingGate, approver: str | None) -> Answer:
+def ask(pending: PendingGate, who: Who, meant: str | None = None) -> Answer:
     """Show a gate's evidence and ask on the terminal for the decision."""
     print_markdown(pending.evidence)
     tell(f"\nGate {pending.gate} ({pending.risk}), open until {pending.expires_at:%F %T} UTC")
-    decision = Prompt.ask("Decision", choices=[APPROVE, REJECT], console=err)
-    name = approver or ask_text("Approver", login(), 2)
+    tell(f"Approver: {who.describe()}")
+    default = ... if meant is None else meant
+    decision = str(Prompt.ask("Decision", choices=[APPROVE, REJECT], default=default, console=err))
+    require_key(pending, who, decision)
+    name = who.name or ask_text("Approver", login(), 2)
     reason = ask_text("Reason", None, 3)
     if decision == REJECT:
         return Answer(decision, name, reason, fillers(pending.form_schema))
@@ -139,10 +155,13 @@ def ask_field(form: Schema, key: str, schema: Schema) -> Any:
             tell(str(refused))
 
 
-def answer_gate(api: Api, journal: Journal, pending: PendingGate, answer: Answer) -> Decision:
-    """Write the decision to the journal, then resume the run.
+def answer_gate(
+    api: Api, journal: Journal, pending: PendingGate, answer: Answer, *, who: Who
+) -> Decision | None:
+    """Sign the decision if there is a key, write it to the journal, then resume the run.
 
-    Raises GateNotPending, AnswerRefused; ApiRefused if the run could not be resumed.
+    None: it is recorded, and another person must approve, too.  Raises GateNotPending,
+    AnswerRefused, SigningFailed; ApiRefused if the run could not be resumed.
     """
     decision = decide(
         journal,
@@ -153,9 +172,21 @@ def answer_gate(api: Api, journal: Journal, pending: PendingGate, answer: Answer
         reason=answer.reason,
         via="command",
         fields=answer.fields,
+        signed=signature(pending, who, answer.form()),
     )
+    if decision is None:
+        return None
     resume(api, pending.run_id, answer)
     return decision
+
+
+def one_more(journal: Journal, pending: PendingGate) -> str:
+    """Return what to tell when an approval is recorded and another is wanted."""
+    names = ", ".join(e.actor for e in approvals(journal, pending.run_id, pending.gate))
+    return (
+        f"recorded; {pending.gate} takes {pending.rules.approvals} different persons, and has "
+        f"{names}. Another one runs:\n  {approve_command(pending.run_id, pending.target)}"
+    )
 
 
 def resume(api: Api, run_id: str, answer: Answer) -> None:

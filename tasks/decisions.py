@@ -1,15 +1,19 @@
-"""Gate decisions in the journal: what is asked, what was decided, and deciding from outside."""
+"""Gate decisions in the journal: what is asked, what was decided, and writing it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from tasks.journal import AlreadyRecorded, Draft, Entry, Journal, JournalError, Kind, Phase
+from tasks.policy import Rules
+from tasks.signatures import asked_sha256, is_approval
 
 APPROVE = "approve"
 REJECT = "reject"
 EXPIRED = "expired"
+COMMON = ("decision", "approver", "reason")  # the fields that every form has
+OPEN = Rules()
 
 
 class GateNotPending(JournalError):
@@ -31,6 +35,17 @@ class Decision:
     via: str
     at: datetime
     fields: Mapping[str, Any]  # the form's further fields
+    verified: bool = False  # signed by the approver, not only typed
+    key: str = ""  # the fingerprint of the key that signed
+    also_by: tuple[str, ...] = ()  # who had approved before, where two are asked
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A signature that was verified, and the key that made it."""
+
+    signature: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,15 @@ class PendingGate:
     asked_at: datetime
     expires_at: datetime
     form_schema: Mapping[str, Any]  # JSON schema of the form, further fields included
+    asked_sha256: str = ""  # what a signature is over, beside the decision
+    rules: Rules = OPEN  # the policy's, when it was asked
+    signers: str = ""  # the allowed-signers file that the run reads
+    approved_by: tuple[str, ...] = ()  # who has approved, where one is not enough
+
+    @property
+    def signed_only(self) -> bool:
+        """Tell whether only a signed approval counts."""
+        return not self.rules.accept_unverified
 
 
 def pending_gates(journal: Journal, run_id: str | None = None) -> list[PendingGate]:
@@ -59,7 +83,7 @@ def pending_gates(journal: Journal, run_id: str | None = None) -> list[PendingGa
             waiting = {key: value for key, value in waiting.items() if key[0] != entry.run_id}
         if entry.kind is Kind.GATE and entry.phase is Phase.INTENT:
             undecided[gate] = waiting[gate] = entry
-        if entry.kind is Kind.GATE and entry.phase is Phase.NOTE and gate in undecided:
+        if _is_asked(entry) and gate in undecided:
             waiting[gate] = undecided[gate]  # asked again by a run that had ended and was retried
         if entry.kind is Kind.GATE and entry.phase is Phase.DECISION:
             undecided.pop(gate, None)
@@ -67,49 +91,21 @@ def pending_gates(journal: Journal, run_id: str | None = None) -> list[PendingGa
     return [_pending(journal, entry) for entry in waiting.values()]
 
 
+def _is_asked(entry: Entry) -> bool:
+    note = entry.kind is Kind.GATE and entry.phase is Phase.NOTE
+    return note and entry.payload.get("what") == "asked"
+
+
+def approvals(journal: Journal, run_id: str, gate: str) -> list[Entry]:
+    """Return the approvals of a gate that takes more than one, while it is not decided."""
+    entries = journal.entries(run_id, kinds=(Kind.GATE,))
+    return [e for e in entries if e.step == gate and e.phase is Phase.NOTE and is_approval(e)]
+
+
 def decision_of(journal: Journal, run_id: str, gate: str) -> Decision | None:
     """Return the decision of a gate, if there is one."""
     entry = journal.find(run_id, Kind.GATE, gate, Phase.DECISION)
     return None if entry is None else _decision(entry)
-
-
-def decide(  # noqa: PLR0913  (an approval has these parts; all but the first three by name)
-    journal: Journal,
-    run_id: str,
-    gate: str,
-    *,
-    decision: str,
-    approver: str,
-    reason: str,
-    via: str,
-    fields: Mapping[str, Any] | None = None,
-) -> Decision:
-    """Record the decision of a waiting gate; afterwards the run must be resumed.
-
-    The same decision again is accepted (its run may have missed the resume).
-    Raises: GateNotPending, AnswerRefused.
-    """
-    answer = {"decision": decision, "approver": approver, "reason": reason, **(fields or {})}
-    already = decision_of(journal, run_id, gate)
-    if already is not None:
-        if already.decision == decision:
-            return already
-        raise GateNotPending(
-            f"run {run_id}: gate `{gate}` was already decided: {already.decision} by"
-            f" {already.approver} at {already.at:%F %T} UTC"
-        )
-    waiting = [g for g in pending_gates(journal, run_id) if g.gate == gate]
-    if not waiting:
-        raise GateNotPending(f"run {run_id}: gate `{gate}` does not wait for a decision")
-    pending = waiting[0]
-    if datetime.now(UTC) >= pending.expires_at:
-        raise GateNotPending(
-            f"run {run_id}: gate `{gate}` expired at {pending.expires_at:%F %T} UTC"
-        )
-    refused = refusal(pending.form_schema, answer, target=pending.target)
-    if refused is not None:
-        raise AnswerRefused(f"run {run_id}: gate `{gate}`: {refused}")
-    return record(journal, run_id, gate, answer=answer, via=via)
 
 
 def refusal(
@@ -131,7 +127,7 @@ def refusal(
     return None
 
 
-def record(
+def record(  # noqa: PLR0913  (as decide)
     journal: Journal,
     run_id: str,
     gate: str,
@@ -140,15 +136,11 @@ def record(
     via: str,
     attempt: int = 0,
     at: datetime | None = None,
+    proof: Proof | None = None,
+    also_by: Sequence[str] = (),
 ) -> Decision:
     """Write a decision; if there is one already, that one stands and is returned."""
-    rest = {k: v for k, v in answer.items() if k not in ("decision", "approver", "reason")}
-    payload = {
-        "decision": answer["decision"],
-        "reason": answer["reason"],
-        "fields": rest,
-        "answered_at": (at or datetime.now(UTC)).isoformat(timespec="seconds"),
-    }
+    said = said_of(answer, at or datetime.now(UTC), proof)
     draft = Draft(
         run_id,
         Kind.GATE,
@@ -157,7 +149,8 @@ def record(
         attempt=attempt,
         actor=str(answer["approver"]),
         via=via,
-        payload=payload,
+        payload={**said, "also_by": list(also_by)},
+        signature=None if proof is None else proof.signature,
     )
     try:
         return _decision(journal.append(draft))
@@ -166,6 +159,18 @@ def record(
         if standing is None:
             raise
         return standing
+
+
+def said_of(answer: Mapping[str, Any], at: datetime, proof: Proof | None) -> dict[str, Any]:
+    """Return the payload of an answer: what was said, when, and whether a key stands for it."""
+    return {
+        "decision": answer["decision"],
+        "reason": answer["reason"],
+        "fields": {key: value for key, value in answer.items() if key not in COMMON},
+        "answered_at": at.astimezone(UTC).isoformat(timespec="seconds"),
+        "verified": proof is not None,
+        "key": "" if proof is None else proof.fingerprint,
+    }
 
 
 def _decision(entry: Entry) -> Decision:
@@ -178,6 +183,9 @@ def _decision(entry: Entry) -> Decision:
         via=entry.via,
         at=datetime.fromisoformat(was["answered_at"]),
         fields=was["fields"],
+        verified=was.get("verified", False),
+        key=was.get("key", ""),
+        also_by=tuple(was.get("also_by", ())),
     )
 
 
@@ -194,4 +202,8 @@ def _pending(journal: Journal, entry: Entry) -> PendingGate:
         asked_at=entry.at,
         expires_at=datetime.fromisoformat(was["expires_at"]),
         form_schema=was["form_schema"],
+        asked_sha256=asked_sha256(entry),
+        rules=Rules.model_validate(was.get("rules", {})),
+        signers=was.get("signers", ""),
+        approved_by=tuple(e.actor for e in approvals(journal, entry.run_id, entry.step)),
     )

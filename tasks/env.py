@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasks.policy import Policy
+
 if TYPE_CHECKING:
     from tasks.inventory import Inventory
     from tasks.journal import Journal
@@ -128,6 +130,7 @@ class World:
     step_store: Path = STEP_STORE
     gate_expires_seconds: int = 86_400
     lost_contact_retries: int = 3
+    policy: Policy = Policy()
     ask: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
 
     def shell(self, cluster: str, host: str) -> Shell:

@@ -18,6 +18,7 @@ import pydantic
 from prefect import pause_flow_run, suspend_flow_run
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
+from prefect.context import FlowRunContext
 from prefect.exceptions import FlowPauseTimeout, ObjectNotFound, PrefectHTTPStatusError
 from prefect.input import RunInput
 from prefect.input.run_input import keyset_from_paused_state
@@ -112,6 +113,14 @@ def stored_answer(run_id: str, gate: str, number: int) -> Answer | None:
                 if row.key == key:
                     return Answer(json.loads(row.value), row.created or datetime.now(UTC))
     return None
+
+
+def started_by_schedule() -> bool:
+    """Tell whether the flow run in force was made by its deployment's schedule."""
+    context = FlowRunContext.get()
+    flow_run = None if context is None else context.flow_run
+    # No request to the API sets this: the server's scheduler does.
+    return flow_run is not None and bool(flow_run.auto_scheduled)
 
 
 def resume(run_id: str, answer: Mapping[str, Any]) -> None:

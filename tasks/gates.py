@@ -7,14 +7,12 @@ passes a gate: a forced state or an empty resume only makes it ask again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any
 
 from prefect.context import FlowRunContext
-from prefect.input import RunInput
-from pydantic import Field
 
+from tasks.deciding import approve_command, decide
 from tasks.decisions import (
     APPROVE,
     EXPIRED,
@@ -22,26 +20,45 @@ from tasks.decisions import (
     Decision,
     GateNotPending,
     PendingGate,
-    decide,
     decision_of,
     pending_gates,
     record,
-    refusal,
 )
 from tasks.env import world
-from tasks.gate_prefect import Answer, NotAnswered, NotInTime, ask, nudge, resume, stored_answer
+from tasks.gate_asked import AskedGate, asks, shown, unattended, why_not
+from tasks.gate_forms import (
+    ApprovalNotProven,
+    GateExpired,
+    GateForm,
+    GateRejected,
+    Risk,
+    TargetForm,
+)
+from tasks.gate_prefect import (
+    Answer,
+    NotAnswered,
+    NotInTime,
+    ask,
+    nudge,
+    resume,
+    stored_answer,
+)
 from tasks.journal import Entry, Kind, Phase
 from tasks.plan import planning
+from tasks.policy import rules_line
 from tasks.runs import CurrentRun, current_run, log
+from tasks.signatures import gate_problem
 
 __all__ = [
     "AnswerRefused",
+    "ApprovalNotProven",
     "Decision",
     "GateExpired",
     "GateForm",
     "GateNotPending",
     "GateRejected",
     "PendingGate",
+    "Risk",
     "TargetForm",
     "decide",
     "decision_of",
@@ -51,66 +68,7 @@ __all__ = [
     "resume",
 ]
 
-Risk = Literal["A0", "A1", "A2", "A3"]
 ASKS_MAX = 20
-
-
-class GateForm(RunInput):
-    """The form of a gate. No field that decides has a default: an empty resume must not pass."""
-
-    decision: Literal["approve", "reject"] = Field(
-        description="approve: go on as described. reject: end the run here."
-    )
-    approver: str = Field(min_length=2, max_length=100, description="Your name")
-    reason: str = Field(min_length=3, max_length=2000, description="Why, or a ticket number")
-
-
-class TargetForm(GateForm):
-    """The form of an A3 gate: what is destroyed must be typed."""
-
-    target: str = Field(min_length=1, description="Type what the last line above asks for")
-
-
-class GateRejected(Exception):
-    """A person said no at a gate; the run ends here."""
-
-    ended_as = "rejected"
-
-    def __init__(self, decision: Decision) -> None:
-        """Tell who rejected and why."""
-        self.decision = decision
-        super().__init__(
-            f"gate `{decision.gate}` was rejected by {decision.approver}: {decision.reason}"
-        )
-
-
-class GateExpired(Exception):
-    """Nobody decided at a gate in time; the run ends here."""
-
-    ended_as = "expired"
-
-    def __init__(self, decision: Decision) -> None:
-        """Tell which gate expired."""
-        self.decision = decision
-        super().__init__(f"gate `{decision.gate}` expired: {decision.reason}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Gate:
-    """One gate of the run in force."""
-
-    run: CurrentRun
-    name: str
-    form: type[GateForm]
-    evidence: str
-    target: str | None
-    expires_at: datetime
-
-    def note(self, number: int, what: str, **more: object) -> None:
-        draft = self.run.draft(
-            Kind.GATE, self.name, Phase.NOTE, payload={"ask": number, "what": what, **more}
-        )
-        world().journal.append(draft)
 
 
 def gate(
@@ -126,7 +84,7 @@ def gate(
 
     `evidence` is Markdown: what is about to happen, and what is proven. An A3 gate needs a
     `target` and a form with the field `target` (TargetForm), which must be typed alike.
-    Raises: GateRejected, GateExpired; Prefect's Pause while the run is suspended.
+    Raises: GateRejected, GateExpired, ApprovalNotProven; Prefect's Pause while it is suspended.
     """
     if risk == "A3" and (target is None or "target" not in form.model_fields):
         raise ValueError(f"gate `{name}`: A3 needs a target and a form with a field `target`")
@@ -136,13 +94,13 @@ def gate(
     run.use(name, object())
     if (plan := planning()) is not None:
         return plan.gate(name, evidence=evidence, risk=risk, form=form)
+    rules = world().policy.rules(risk)
+    limits = (expires_seconds or world().gate_expires_seconds, rules.expires_seconds)
+    seconds = min(limit for limit in limits if limit is not None)
+    asked = _asked(run, risk, evidence=evidence, form=form, target=target)
+    this = AskedGate(run, name, form, target, _intent(run, name, seconds, asked))
     decision = decision_of(world().journal, run.run_id, name)
-    if decision is None:
-        seconds = expires_seconds or world().gate_expires_seconds
-        intent = _intent(run, name, seconds, _asked(evidence, risk, form, target))
-        expires_at = datetime.fromisoformat(intent.payload["expires_at"])
-        decision = _decided(_Gate(run, name, form, evidence, target, expires_at))
-    return _passed(decision)
+    return _passed(this, _decided(this) if decision is None else decision)
 
 
 def expire_gates() -> list[PendingGate]:
@@ -156,17 +114,32 @@ def expire_gates() -> list[PendingGate]:
     return [pending for pending in late if nudge(pending.run_id)]
 
 
-def _passed(decision: Decision) -> Decision:
+def _passed(this: AskedGate, decision: Decision) -> Decision:
     if decision.decision == EXPIRED:
         raise GateExpired(decision)
     if decision.decision != APPROVE:
         raise GateRejected(decision)
+    entries = world().journal.entries(this.run.run_id, kinds=(Kind.GATE,))
+    problem = gate_problem(entries, this.intent, world().policy.signers)
+    if problem is not None:
+        raise ApprovalNotProven(this.name, problem)
     return decision
 
 
-def _asked(evidence: str, risk: str, form: type[GateForm], target: str | None) -> dict[str, object]:
-    schema = form.model_json_schema()
-    return {"evidence": evidence, "risk": risk, "target": target, "form_schema": schema}
+def _asked(
+    run: CurrentRun, risk: Risk, *, evidence: str, form: type[GateForm], target: str | None
+) -> dict[str, object]:
+    policy = world().policy
+    rules = policy.rules(risk)
+    line = rules_line(rules, policy, approve_command(run.run_id, target))
+    return {
+        "evidence": f"{line}\n\n{evidence}",
+        "risk": risk,
+        "target": target,
+        "form_schema": form.model_json_schema(),
+        "rules": rules.model_dump(mode="json"),
+        "signers": "" if policy.signers is None else str(policy.signers),
+    }
 
 
 def _intent(run: CurrentRun, name: str, seconds: int, asked: Mapping[str, Any]) -> Entry:
@@ -179,8 +152,11 @@ def _intent(run: CurrentRun, name: str, seconds: int, asked: Mapping[str, Any]) 
     return journal.append(run.draft(Kind.GATE, name, Phase.INTENT, payload=payload))
 
 
-def _decided(this: _Gate) -> Decision:
-    asked, refused = _asks(this)
+def _decided(this: AskedGate) -> Decision:
+    by_itself = unattended(this)
+    if by_itself is not None:
+        return by_itself
+    asked, refused = asks(this)
     for number in sorted(asked - refused):
         answer = None if world().ask else stored_answer(this.run.run_id, this.name, number)
         decision = None if answer is None else _judged(this, number, answer)
@@ -204,20 +180,20 @@ def _decided(this: _Gate) -> Decision:
     return _expire(this)
 
 
-def _answer(this: _Gate, number: int, remaining_seconds: float) -> Answer:
+def _answer(this: AskedGate, number: int, remaining_seconds: float) -> Answer:
     put = world().ask
     if put is not None:
-        return Answer(dict(put(this.name, {"evidence": this.evidence})), world().clock.now())
+        return Answer(dict(put(this.name, {"evidence": shown(this)})), world().clock.now())
     if FlowRunContext.get() is None:
         raise RuntimeError(f"gate `{this.name}`: nobody can be asked outside of a flow run")
-    form = this.form.with_initial_data(description=this.evidence)
+    form = this.form.with_initial_data(description=shown(this))
     return ask(form, f"{this.name}-{number}", remaining_seconds)
 
 
-def _judged(this: _Gate, number: int, answer: Answer) -> Decision | None:
+def _judged(this: AskedGate, number: int, answer: Answer) -> Decision | None:
     if answer.at >= this.expires_at:
         return _expire(this)
-    why = refusal(this.form.model_json_schema(), answer.fields, target=this.target)
+    why = why_not(this, answer)
     if why is not None:
         log().warning("gate %s: the answer does not count, asking again: %s", this.name, why)
         this.note(number, "refused", why=why, answer=dict(answer.fields))
@@ -233,17 +209,7 @@ def _judged(this: _Gate, number: int, answer: Answer) -> Decision | None:
     )
 
 
-def _asks(this: _Gate) -> tuple[set[int], set[int]]:
-    notes = [
-        entry.payload
-        for entry in world().journal.entries(this.run.run_id, kinds=(Kind.GATE,))
-        if entry.step == this.name and entry.phase is Phase.NOTE
-    ]
-    asked = {note["ask"] for note in notes if note["what"] == "asked"}
-    return asked, {note["ask"] for note in notes if note["what"] == "refused"}
-
-
-def _expire(this: _Gate) -> Decision:
+def _expire(this: AskedGate) -> Decision:
     reason = f"no decision by {this.expires_at:%F %T} UTC"
     answer = {"decision": EXPIRED, "approver": "", "reason": reason}
     run = this.run

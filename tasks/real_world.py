@@ -5,6 +5,7 @@ from functools import lru_cache
 from tasks.env import Shell, SystemClock, World
 from tasks.inventory import load_inventory
 from tasks.journal import Journal
+from tasks.policy import policy_of
 from tasks.settings import settings
 from tasks.shell import ShellLimits, ShellPool
 
@@ -13,7 +14,7 @@ from tasks.shell import ShellLimits, ShellPool
 def real_world() -> World:
     """Return the world that the settings describe, built once a process.
 
-    Raises: InventoryError.
+    Raises: InventoryError, PolicyError.
     """
     chosen = settings()
     inventory = load_inventory(chosen.inventory_path())
@@ -35,4 +36,5 @@ def real_world() -> World:
         step_store=chosen.step_store,
         gate_expires_seconds=chosen.gate_expires_seconds,
         lost_contact_retries=chosen.lost_contact_retries,
+        policy=policy_of(chosen),
     )

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tasks.decisions import decide, pending_gates
+from tasks.deciding import decide
+from tasks.decisions import pending_gates
 from tests.flows.conftest import RUNBOOK, Served, executions, wait_for, waiting
 
 

@@ -20,6 +20,7 @@ from tasks.inventory import Inventory
 from tasks.journal import Journal
 from tasks.shell import SshShell
 from tests.tasks.real_sshd import SSHD, Sshd, running_sshd
+from tests.tasks.signing import Person, make_person
 
 INVENTORY = """
 [clusters.lab.ssh]
@@ -140,3 +141,13 @@ def ssh_shell(sshd: Sshd) -> Iterator[SshShell]:
 def real_time(small_world: World) -> Iterator[World]:
     with use_world(replace(small_world, clock=SystemClock())) as put:
         yield put
+
+
+@pytest.fixture(scope="session")
+def ann(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    return make_person(tmp_path_factory.mktemp("ann"), "ann@example.org")
+
+
+@pytest.fixture(scope="session")
+def bob(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    return make_person(tmp_path_factory.mktemp("bob"), "bob@example.org")

@@ -53,7 +53,9 @@ def test_a_decision_is_kept_and_not_asked_again(small_world: World, journal: Jou
     assert phases == [Phase.INTENT, Phase.NOTE, Phase.DECISION]
     intent = journal.find("r1", Kind.GATE, "write", Phase.INTENT)
     assert intent is not None
-    assert intent.payload["evidence"] == "# Sure?"
+    assert intent.payload["evidence"].endswith(
+        "one approval is enough and a typed name counts, unverified.*\n\n# Sure?"
+    )
 
 
 def test_a_gate_of_a_run_that_had_ended_and_is_retried_waits_again(
