@@ -19,7 +19,7 @@ LARGE_BYTES = 10 * 1024 * 1024
 DOMAIN = f"/rhev/data-center/mnt/srv:_export_he/{SD}"
 TARGET = f"{DOMAIN}/images/{IMAGE}/{VOLUME}"
 LINK = f"{DOMAIN}/ha_agent/hosted-engine.metadata"
-OWN = ("/etc/ovirt-hosted-engine", "/var/lib/", "/var/run/", "/run/")
+OWN = ("/etc/ovirt-hosted-engine", "/var/lib/", "/var/run/", "/var/tmp/", "/run/")
 UP = '{"vm": "up", "health": "good", "detail": "Up"}'
 DOWN = '{"vm": "down", "health": "bad", "detail": "unknown"}'
 
