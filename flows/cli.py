@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_audit
+from flows import cli_audit, cli_plan
 from flows import cli_commands as commands
 from flows.api import ApiRefused
 from flows.cli_gates import Said
@@ -19,6 +19,7 @@ from runbooks.toml_table import CatalogueError
 from tasks.decisions import AnswerRefused
 from tasks.inventory import InventoryError
 from tasks.journal import JournalError
+from tasks.plan import PlanImpossible
 from tasks.policy import PolicyError
 from tasks.settings import settings
 from tasks.signers import SignersRefused
@@ -26,8 +27,8 @@ from tasks.signing import SigningFailed
 
 HELP = """Procedures of the hosted-engine Howto: gated, resumable, recorded.
 
-Exit codes: 0 done; 1 failed or rejected; 2 wrong use; 3 waiting at a gate;
-4 no server answers; 130 Ctrl-C: no longer following, the run goes on.
+Exit codes: 0 done; 1 failed or rejected; 2 wrong use, or a plan that is refused;
+3 waiting at a gate; 4 no server answers; 130 Ctrl-C: no longer following, the run goes on.
 
 State is kept below RUNBOOKS_HOME, clusters are read from RUNBOOKS_INVENTORY."""
 
@@ -37,6 +38,7 @@ TROUBLE = (
     ApiRefused,
     InventoryError,
     JournalError,
+    PlanImpossible,
     PolicyError,
     SignersRefused,
     SigningFailed,
@@ -98,6 +100,34 @@ def run(
     """Start a run and follow it; on a terminal its gates are asked here."""
     how = How(approver, wait, as_json, detach)
     commands.run(runbook, cluster, param or [], how)
+
+
+@app.command()
+def plan(
+    runbook: Annotated[str, typer.Argument(metavar="ID", help="A runbook's id.")],
+    *,
+    cluster: Annotated[str | None, typer.Option(help="A cluster of the inventory.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do now: exact commands, host by host. Nothing is changed."""
+    cli_plan.plan(runbook, cluster, param or [], as_json)
+
+
+@app.command()
+def paper(
+    runbook: Annotated[str, typer.Argument(metavar="ID", help="A runbook's id.")],
+    *,
+    cluster: Annotated[str, typer.Option(help="A cluster of the inventory.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the hosts.")] = False,
+) -> None:
+    """Print a checklist to follow by hand, with a plan's commands (Markdown)."""
+    cli_plan.print_paper(runbook, cluster, param or [], offline)
 
 
 @app.command()

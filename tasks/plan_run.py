@@ -16,9 +16,10 @@ def make_plan(
     """Return what a run of a runbook would do now; `procedure` is its flow's function.
 
     Only looks and checks are made on the hosts, no journal is written and no lock is taken.
-    Raises: PlanImpossible, which is a defect of the runbook.
+    Raises: InventoryError; PlanImpossible, which is a defect of the runbook.
     """
     cluster = str(parameters["cluster"])
+    world().inventory.cluster(cluster)  # a cluster that is unknown is no finding
     says = {part.name: part.says for part in entry.procedure}
     with planned_run(entry.id, cluster), plan_mode(says) as plan:
         try:

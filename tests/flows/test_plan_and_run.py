@@ -1,6 +1,7 @@
 """Every runbook's plan says what its run then does, and changes nothing itself."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from runbooks.catalogue import catalogue
 from tasks.journal import Entry, Journal, Kind, Phase
 from tasks.plan import CONTROL_NODE, Command, Plan, State
+from tasks.plan_paper import paper
 from tasks.plan_run import make_plan
 from tests.fake_cluster import FakeCluster
 from tests.scenario import Scenario, scenarios
@@ -94,6 +96,12 @@ def done(entries: list[Entry], kinds: tuple[Kind, ...]) -> list[str]:
     return list(dict.fromkeys(each.step for each in entries if each.kind in kinds))
 
 
+def commands_in(text: str) -> list[tuple[str, list[str]]]:
+    """Return the commands of a paper with their hosts, as a shell would read them."""
+    found = re.findall(r"^on (\S+):\n\n```sh\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
+    return [(host, shlex.split(command)) for host, command in found]
+
+
 @pytest.fixture
 def cluster(scenario: Scenario, tmp_path: Path) -> Iterator[FakeCluster]:
     with scenario.prepare(tmp_path) as cluster:
@@ -109,6 +117,9 @@ def test_the_run_does_what_the_plan_says(scenario: Scenario, cluster: FakeCluste
     journal = cluster.world.journal
     before = scenario.end_state(cluster), scenario.mutations(cluster), journal.head()
     plan = make_plan(scenario.entry, scenario.procedure, scenario.parameters_for(cluster))
+    text = paper(scenario.entry, plan, "lab", ["h1"])
+    there = [each for each in plan.commands if each.host != CONTROL_NODE]
+    assert commands_in(text) == [(each.host, list(each.argv)) for each in there]
     assert (scenario.end_state(cluster), scenario.mutations(cluster), journal.head()) == before
     assert not list(cluster.folder.rglob("steps/RUN.*"))
     assert plan.findings == ()
