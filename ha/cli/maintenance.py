@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ha.cli.host import Host, Refused
+from ha.cli.notice import wait_for_notice
 from ha.config import LocalMaintenance
 from ha.core.record import GLOBAL_BLOCK, GlobalRecord, judge_block
 from ha.core.sighting import VmState
@@ -27,7 +28,11 @@ _REMEDIES = {
 
 
 def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
-    """Enter or leave maintenance; exit code 0 means that it was read back."""
+    """Enter or leave maintenance; exit code 0 means that it was read back.
+
+    The cluster's flag is read back from storage, and every live host has taken notice of it; exit
+    code 3 (NOT_NOTICED) means that the flag is there and a live host has not.
+    """
     mode = options.get("mode")
     if mode is None:
         raise Refused("You must specify a maintenance mode with --mode")
@@ -38,6 +43,7 @@ def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
         host.say("Global maintenance is on")
         if load_local_maintenance(host.paths).on:
             host.say("This host stays in local maintenance")
+        _wait_for_notice(host, on=True)
     elif mode == "local":
         _enter_local(host)
     else:
@@ -71,6 +77,7 @@ def _leave_both(host: Host) -> None:
     _write_global(host, on=False)
     was = "was on" if flag else "could not be read"
     host.say(f"Global maintenance {was} and is cleared")
+    _wait_for_notice(host, on=False)
 
 
 def _read_global(host: Host) -> bool | None:
@@ -91,6 +98,11 @@ def _write_global(host: Host, *, on: bool) -> None:
             f"Global maintenance is not {'on' if on else 'off'}: another host changed the flag"
             " at the same time. Look at --vm-status and try again"
         )
+
+
+def _wait_for_notice(host: Host, *, on: bool) -> None:
+    with _broker_answers():
+        wait_for_notice(host, on=on)
 
 
 def _write_local(host: Host, *, on: bool) -> None:

@@ -73,7 +73,9 @@ VERBS = {
     "set-maintenance": Verb(
         set_maintenance,
         "--set-maintenance --mode=<mode>",
-        "Set maintenance status to the specified mode (global/local/none).",
+        "Set maintenance status to the specified mode (global/local/none). Says which hosts\n"
+        "            have taken notice of the global flag, in two turns and 10 s. Exit code 3: the\n"
+        "            flag is on the storage, but a live host has not taken notice.",
         ("mode=",),
     ),
     "clean-metadata": Verb(
