@@ -13,6 +13,7 @@ from tasks.journal import Kind, Phase, Superseded
 from tasks.plan import planning
 from tasks.runs import CurrentRun, current_run, log
 from tasks.timeline import WAY_BACK, timeline
+from tasks.timeline_picture import data_url, picture
 from tasks.way_back import way_back_lines
 
 P = ParamSpec("P")
@@ -35,10 +36,10 @@ def now_text() -> str:
 
 
 def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Make a flow's function tell, when it fails, what it leaves behind and the way back.
+    """Make a flow's function show its timeline at its end, and the way back when it fails.
 
-    Told in the log, in an artifact and in the journal, for a failure, a rejection and an expiry
-    alike. A suspended run has not failed and tells nothing. Goes below `recorded_run`.
+    The way back is told in the log, in an artifact and in the journal, for a failure, a rejection
+    and an expiry alike. A suspended run has not ended and tells nothing. Goes below `recorded_run`.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -47,12 +48,15 @@ def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             if planning() is not None:
                 return function(*args, **kwargs)
             try:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
             except Superseded:
                 raise
             except Exception as error:
                 _tell(catalogue()[runbook], error)
+                _show_timeline(runbook)
                 raise
+            _show_timeline(runbook)
+            return result
 
         return telling
 
@@ -66,6 +70,21 @@ def timeline_markdown(run: CurrentRun) -> str:
         cells = (line.at, line.what, line.host, line.came_to.replace("|", "\\|"), line.who)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _show_timeline(runbook: str) -> None:
+    run = current_run()
+    if run is None:
+        return
+    drawn = picture(world().journal.entries(run.run_id), f"{runbook} {run.cluster}")
+    record = (
+        f"The record of this run: `runbook audit show {run.run_id[:8]}`; that nobody edited it: "
+        "`runbook audit verify`."
+    )
+    # As a picture within the text: an artifact that is a picture shows its whole address, too.
+    seen = f"![the run over time]({data_url(drawn)})\n\n" if FlowRunContext.get() else ""
+    text = f"{seen}{timeline_markdown(run)}\n\n{record}"
+    show("timeline", text, f"Timeline of run {run.run_id}")
 
 
 def _tell(entry: Entry, error: Exception) -> None:

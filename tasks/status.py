@@ -1,14 +1,14 @@
 """The cluster's status before and after, and the proof that it is stable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tasks.env import world
 from tasks.hosts import HostLook
 from tasks.limits import limit
 from tasks.recorded import look, wait
-from tasks.report import now_text, show, timeline_markdown
+from tasks.report import now_text, show
 from tasks.run_site import Site
-from tasks.runs import current_run, log
+from tasks.runs import log
 from tasks.waiting import wait_until
 from tasks.whiteboard_table import (
     BlockRow,
@@ -48,6 +48,14 @@ def wait_until_stable(site: Site) -> str:
 
     Raises TimedOut.
     """
+    return well_twice(site)
+
+
+def well_twice(site: Site, also: Callable[[bytes], str | None] = lambda _data: None) -> str:
+    """Wait until the cluster is well at two reads, and nothing that `also` finds is missing.
+
+    `also` looks at a raw read. Returns the engine's host. Raises TimedOut.
+    """
     clock = world().clock
     engine_host = ""
     first: tuple[float, bytes] | None = None
@@ -56,7 +64,7 @@ def wait_until_stable(site: Site) -> str:
         nonlocal engine_host, first
         now, data = clock.monotonic(), site.read(site.witness)
         looks = site.look_at_all()
-        missing = _unsettled(looks, data) or _engine_missing(site, looks, data)
+        missing = _not_well(site, looks, data) or also(data)
         if missing is not None:
             first = None
             return missing
@@ -80,14 +88,24 @@ def wait_until_stable(site: Site) -> str:
     return engine_host
 
 
+def not_well(site: Site) -> str | None:
+    """Return what speaks against the cluster being well at one look, or None."""
+    return _not_well(site, site.look_at_all(), site.read(site.witness))
+
+
+def engine_not_well(site: Site) -> str | None:
+    """Return what is missing for one engine VM in good health, maintenance or not; or None."""
+    return _engine_missing(site, site.look_at_all(), site.read(site.witness))
+
+
+def _not_well(site: Site, looks: Sequence[HostLook], data: bytes) -> str | None:
+    return _unsettled(looks, data) or _engine_missing(site, looks, data)
+
+
 @look
 def read_final_status(site: Site) -> Snapshot:
-    """Record the cluster as it is at the end, and the run's timeline."""
-    snapshot = _recorded_snapshot(site, "cluster-after", "Cluster after")
-    run = current_run()
-    if run is not None:
-        show("timeline", timeline_markdown(run), f"Timeline of run {run.run_id}")
-    return snapshot
+    """Record the cluster as it is at the end."""
+    return _recorded_snapshot(site, "cluster-after", "Cluster after")
 
 
 def _recorded_snapshot(site: Site, key: str, title: str) -> Snapshot:
