@@ -109,6 +109,11 @@ def _begin_chain(session: Session, now: datetime) -> None:
         head = HeadRow(id=1, seq=0)
         session.add(head)
     head.hash = genesis(journal_id)
+    if session.scalar(select(func.count(EntryRow.hash))):
+        raise JournalError(
+            "the journal's entries have hashes, but its identity is gone: somebody else changed it."
+            " Nothing was written; restore the table journal_identity from a copy"
+        )
     if head.seq:
         _seal(session, head, now)
 
