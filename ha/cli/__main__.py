@@ -1,6 +1,8 @@
 """The `hosted-engine` command on a real host."""
 
+import getpass
 import logging
+import os
 import socket
 import sys
 import uuid
@@ -10,9 +12,10 @@ from pathlib import Path
 
 from ha import mounts
 from ha.cli.command import run_command
-from ha.cli.host import FAILURE, Host
+from ha.cli.host import FAILURE, Host, Terminal
 from ha.config import Paths
 from ha.env.clock import HostClock
+from ha.env.engine_console import LibvirtConsole
 from ha.env.engine_vm import LibvirtEngineVm
 from ha.env.lockspace import (
     SanlockLockspace,
@@ -22,7 +25,7 @@ from ha.env.lockspace import (
     lockspace_name,
 )
 from ha.env.ports import Lockspace
-from ha.env.probes import health_page_ok
+from ha.env.probes import address_of, health_page_ok
 from ha.env.whiteboard import StorageWhiteboard
 from ha.rpc import BrokerLink
 from ha.services import SystemdServices
@@ -77,12 +80,15 @@ def _real_host() -> Host:
         name=socket.gethostname(),
         broker=BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS),
         engine_vm=LibvirtEngineVm(),
+        console=LibvirtConsole(),
+        terminal=Terminal(os.environ, getpass.getpass if sys.stdin.isatty() else None),
         services=SystemdServices(),
         sanlock=RealSanlock(),
         clock=HostClock(),
         whiteboard=StorageWhiteboard,
         mount=mounts.mount,
         health_page_ok=health_page_ok,
+        address_of=address_of,
         new_uuid=lambda: str(uuid.uuid4()),
         stamp=lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         kvm=kvm_usable,

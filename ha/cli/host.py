@@ -1,12 +1,13 @@
 """What the verbs of the command need of the host they run on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ha.config import HostedEngineConf, Paths
 from ha.config_files import read_hosted_engine_conf, read_key_values
 from ha.deploy_storage import Sanlock
+from ha.env.console_port import Console
 from ha.env.ports import Broker, Clock, EngineVm, Whiteboard
 from ha.services import Services
 from ha.storage_domain import StorageDomain, storage_domain_of
@@ -23,6 +24,14 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Terminal:
+    """Whoever asks: the environment, and a terminal if there is one (`ask` is None if not)."""
+
+    environment: Mapping[str, str]
+    ask: Callable[[str], str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """The host, as ports; `say` prints a line, `complain` prints one on standard error."""
 
@@ -30,12 +39,15 @@ class Host:
     name: str
     broker: Broker
     engine_vm: EngineVm
+    console: Console
+    terminal: Terminal
     services: Services
     sanlock: Sanlock
     clock: Clock
     whiteboard: Callable[[Path], Whiteboard]
     mount: Callable[..., None]
     health_page_ok: Callable[[str], bool]
+    address_of: Callable[[str], str]
     new_uuid: Callable[[], str]
     stamp: Callable[[], str]
     kvm: Callable[[], bool]

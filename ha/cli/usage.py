@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ha.cli.checks import check_deployed, check_liveliness, connect_storage
 from ha.cli.clean import clean_metadata
+from ha.cli.console import add_console_password, console
 from ha.cli.deploy import deploy_host
 from ha.cli.host import Host
 from ha.cli.lockspace import reinitialize_lockspace
@@ -37,8 +38,8 @@ VERBS = {
         vm_start,
         "--vm-start [--vm-conf=<file>]",
         "Start the VM on this host. In an edited copy of vm.conf a changed cdrom path,\n"
-        "            bootOrder or bootMenuEnable takes effect, in the plain lines or in the XML.\n"
-        "            Plain lines and XML that contradict each other are refused.",
+        "bootOrder or bootMenuEnable takes effect, in the plain lines or in the XML.\n"
+        "Plain lines and XML that contradict each other are refused.",
         ("vm-conf=",),
         needs_vm_conf=True,
     ),
@@ -51,6 +52,18 @@ VERBS = {
     ),
     "vm-shutdown": Verb(vm_shutdown, "--vm-shutdown", "Gracefully shut down the VM on this host."),
     "vm-poweroff": Verb(vm_poweroff, "--vm-poweroff", "Forcefully power off the VM on this host."),
+    "add-console-password": Verb(
+        add_console_password,
+        "--add-console-password",
+        "Set a password for the VM's VNC console, valid for 120 s, at most 8 characters, and\n"
+        "say where to connect. The VM must be on this host. The password is taken from\n"
+        "OVIRT_HOSTED_ENGINE_CONSOLE_PASSWORD in the environment, or asked for on the\n"
+        "terminal.",
+        ("password=",),
+    ),
+    "console": Verb(
+        console, "--console", "Connect this terminal with the VM's serial console; ^] leaves it."
+    ),
     "vm-status": Verb(
         vm_status,
         "--vm-status [--json]",
@@ -74,25 +87,25 @@ VERBS = {
         set_maintenance,
         "--set-maintenance --mode=<mode>",
         "Set maintenance status to the specified mode (global/local/none). Says which hosts\n"
-        "            have taken notice of the global flag, in two turns and 10 s. Exit code 3: the\n"
-        "            flag is on the storage, but a live host has not taken notice.",
+        "have taken notice of the global flag, in two turns and 10 s. Exit code 3:\n"
+        "the flag is on the storage, but a live host has not taken notice.",
         ("mode=",),
     ),
     "clean-metadata": Verb(
         clean_metadata,
         "--clean-metadata [--host-id=<id>] [--force-cleanup]",
         "Empty the block of this host, or of another, on the whiteboard: the other hosts\n"
-        "            forget it. Refused unless that host is proven gone: --force-cleanup names\n"
-        "            and overrides a block that cannot be read or does not say stopped.",
+        "forget it. Refused unless that host is proven gone: --force-cleanup names\n"
+        "and overrides a block that cannot be read or does not say stopped.",
         ("host-id=", "force-cleanup"),
     ),
     "reinitialize-lockspace": Verb(
         reinitialize_lockspace,
         "--reinitialize-lockspace [--force]",
         "Write an empty sanlock lockspace for the whiteboard. Refused unless global\n"
-        "            maintenance is on, every block can be read and says stopped, no lease is in\n"
-        "            use and nothing changes while it is watched. --force names each failed check\n"
-        "            that it overrides; it never overrides a host that is seen alive.",
+        "maintenance is on, every block can be read and says stopped, no lease is in\n"
+        "use and nothing changes while it is watched. --force names each failed check\n"
+        "that it overrides; it never overrides a host that is seen alive.",
         ("force",),
     ),
 }
@@ -100,7 +113,7 @@ VERBS = {
 
 def usage() -> str:
     """Return the help on all verbs."""
-    verbs = [f"        {verb.synopsis}\n            {verb.help}" for verb in VERBS.values()]
+    verbs = [f"        {verb.synopsis}\n{_help(verb)}" for verb in VERBS.values()]
     return "\n".join(
         [
             "Usage: hosted-engine <command> [<command-parameters>]",
@@ -118,4 +131,8 @@ def usage() -> str:
 
 def verb_usage(verb: Verb) -> str:
     """Return the help on one verb."""
-    return f"Usage: hosted-engine {verb.synopsis}\n            {verb.help}"
+    return f"Usage: hosted-engine {verb.synopsis}\n{_help(verb)}"
+
+
+def _help(verb: Verb) -> str:
+    return "\n".join(f"            {line}" for line in verb.help.splitlines())

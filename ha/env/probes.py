@@ -24,6 +24,7 @@ _UTIME, _STIME = 11, 12
 # proc_stat(5): user nice system idle iowait irq softirq steal; guest time is within user.
 _CPU_FIELDS, _IDLE, _IOWAIT = 8, 3, 4
 # netdevice(7) and linux/sockios.h.
+_SIOCGIFADDR = 0x8915
 _SIOCGIFFLAGS, _IFF_UP, _IFF_RUNNING, _NAME_BYTES = 0x8913, 0x1, 0x40, 15
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,17 @@ def interface_is_up(name: str) -> bool:
             return False
     (flags,) = struct.unpack_from("H", answer, 16)
     return bool(flags & _IFF_UP and flags & _IFF_RUNNING)
+
+
+def address_of(name: str) -> str:
+    """Return the IPv4 address of an interface, empty when it has none or there is none."""
+    request = struct.pack("256s", name.encode()[:_NAME_BYTES])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFADDR, request)
+        except OSError:
+            return ""
+    return socket.inet_ntoa(answer[20:24])
 
 
 def health_page_ok(fqdn: str, *, port: int = 80) -> bool:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ha.cli.command import run_command
-from ha.cli.host import Host
+from ha.cli.host import Host, Terminal
 from ha.config import Paths
 from ha.core.record import GLOBAL_BLOCK, encode_global
 from ha.core.sighting import VmSighting, VmState
+from ha.env.console_port import VncServer
 from ha.env.ports import LiveHosts
 from tests.ha.cli.sim_storage import SimSanlock, SimWhiteboard
 
@@ -121,6 +122,32 @@ class SimEngineVm:
 
 
 @dataclass
+class SimConsole:
+    """`looks` are what is seen of VNC at each look, the last one again and again."""
+
+    looks: list[VncServer | None] = field(default_factory=lambda: [VncServer("0.0.0.0", 5900)])
+    trouble: Exception | None = None
+    refuses: Exception | None = None
+    tickets: list[tuple[str, float]] = field(default_factory=list)
+    exit_code: int = 0
+    attached: int = 0
+
+    def vnc(self) -> VncServer | None:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def set_vnc_password(self, password: str, *, valid_until: float) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.tickets.append((password, valid_until))
+
+    def attach_serial(self) -> int:
+        self.attached += 1
+        return self.exit_code
+
+
+@dataclass
 class SimServices:
     active: set[str] = field(default_factory=set)
     enabled: list[str] = field(default_factory=list)
@@ -147,6 +174,10 @@ class SimHost:
     name: str = "h1"
     broker: SimBroker = field(default_factory=SimBroker)
     vm: SimEngineVm = field(default_factory=SimEngineVm)
+    console: SimConsole = field(default_factory=SimConsole)
+    environment: dict[str, str] = field(default_factory=dict)
+    ask: Callable[[str], str] | None = None
+    addresses: dict[str, str] = field(default_factory=lambda: {"ovirtmgmt": "10.88.0.11"})
     services: SimServices = field(default_factory=SimServices)
     sanlock: SimSanlock = field(default_factory=SimSanlock)
     clock: SimClock = field(default_factory=SimClock)
@@ -185,6 +216,9 @@ class SimHost:
             name=self.name,
             broker=self.broker,
             engine_vm=self.vm,
+            console=self.console,
+            terminal=Terminal(self.environment, self.ask),
+            address_of=lambda name: self.addresses.get(name, ""),
             services=self.services,
             sanlock=self.sanlock,
             clock=self.clock,

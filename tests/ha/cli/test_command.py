@@ -9,7 +9,7 @@ NEED_DEPLOYMENT = [
     *("--vm-start", "--vm-start-paused", "--vm-shutdown", "--vm-poweroff"),
     *("--vm-status", "--check-liveliness"),
     *("--connect-storage", "--set-maintenance", "--clean-metadata"),
-    "--reinitialize-lockspace",
+    *("--reinitialize-lockspace", "--add-console-password", "--console"),
 ]
 
 
