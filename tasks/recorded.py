@@ -33,6 +33,7 @@ from tasks.journal_chain import canonical
 from tasks.lock import held_by
 from tasks.plan import Asked, planning
 from tasks.runs import CurrentRun, StepNameReused, current_run, log
+from tasks.step_lost import through_losses
 from tasks.timeline import came_to
 
 P = ParamSpec("P")
@@ -88,7 +89,7 @@ class Recorded(Generic[P, T]):
     def _called(self, step: str, args: Any, kwargs: Any) -> T:
         call = object()
         if FlowRunContext.get() is None:
-            return self._perform(step, call, args, kwargs)[0]
+            return through_losses(lambda: self._perform(step, call, args, kwargs)[0])
         done: list[T] = []
 
         def perform() -> State[None] | None:
@@ -112,7 +113,7 @@ class Recorded(Generic[P, T]):
             retry_delay_seconds=list(RETRY_DELAYS_SECONDS[:retries]),
             retry_condition_fn=_lost_contact,
         )
-        task()
+        through_losses(task)
         return done[-1]
 
     def _perform(self, step: str, call: object, args: Any, kwargs: Any) -> tuple[T, Entry | None]:

@@ -26,6 +26,11 @@ class StepFailed(Exception):
 class StepLost(StepFailed):
     """A remote step was claimed, does not run and left no exit code: a person has to look."""
 
+    def __init__(self, message: str, step: "Step") -> None:
+        """Tell which step it is."""
+        self.step = step
+        super().__init__(message)
+
 
 class StepStopped(StepFailed):
     """A remote step was stopped by an operator."""
@@ -69,12 +74,14 @@ class Step:
     argv: tuple[str, ...]
     run_id: str
     store: Path
+    number: int = 1  # one more for each time that it was lost and is to be run again
     output: Output = field(default_factory=Output)
 
     @property
     def step_id(self) -> str:
         """Return the id under which the host keeps the step."""
-        return f"{self.run_id}.{self.name}"
+        again = f"+{self.number}" if self.number > 1 else ""
+        return f"{self.run_id}.{self.name}{again}"
 
     @property
     def folder(self) -> str:
@@ -137,7 +144,8 @@ def _refuse_trouble(this: Step, poll: Poll, *, claimed: bool) -> None:
         raise StepLost(
             f"{where} was started, does not run and left no exit code (killed, or the host went"
             f" down): it is not run again. Look at {this.place} and at what it was to change,"
-            " then decide: undo, or a new run"
+            " then decide: undo, or a new run",
+            this,
         )
 
 

@@ -90,6 +90,21 @@ fi
 """
 )
 
+# store id -> what there is of a step, for people
+LOOK = (
+    COMMON
+    + r"""
+d=$1/$2
+for f in argv pid stopped; do
+    if [ -f "$d/$f" ]; then echo "$f: $(head -c 2000 "$d/$f" | tr '\n' ' ')"; fi
+done
+echo "(pid: process, its start in clock ticks, and the id of the boot)"
+echo "boot now: $(boot)"
+if alive; then echo "it runs"; else echo "it does not run"; fi
+if [ -f "$d/out" ]; then echo "output so far:"; tail -c 3000 "$d/out"; else echo "no output"; fi
+"""
+)
+
 # store id tries -> stopped | ended | none
 STOP = (
     COMMON

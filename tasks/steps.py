@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
+from tasks.decisions import Decision, decision_of
 from tasks.env import Shell, world
 from tasks.journal import Entry, Kind, Phase
 from tasks.plan import planning
@@ -33,10 +34,14 @@ __all__ = [
     "StepResult",
     "StepStopped",
     "claimed",
+    "lost_gate",
+    "record_as_done",
     "run_once",
     "stop",
 ]
 
+AGAIN = "run it again"
+IT_WAS_DONE = "it was done"
 STEP_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,120}$")
 
 
@@ -76,7 +81,7 @@ def run_once(
         plan.command(shell.host, step, argv)
     run = current_run()
     run_id = run_id or f"no-run-{uuid4()}" if run is None else run.run_id
-    this = Step(shell, step, tuple(argv), run_id, world().step_store)
+    this = _step(shell, step, tuple(argv), run_id)
     entry = _recorded(this)
     if entry is not None:
         return _judged(this, _result_of(entry), accept)
@@ -100,7 +105,7 @@ def claimed(shell: Shell, *, step: str) -> bool:
     run = current_run()
     if run is None or planning() is not None:
         return False
-    this = Step(shell, step, (), run.run_id, world().step_store)
+    this = _step(shell, step, (), run.run_id)
     return this.ask(POLL, "0", "0", "1").checked().stdout.split()[0] != "NONE"
 
 
@@ -108,6 +113,28 @@ def stop(shell: Shell, *, step: str, run_id: str, term_seconds: float = 5.0) -> 
     """Stop a step's whole process group: TERM, then KILL. Return stopped, ended or none."""
     this = Step(shell, step, (), run_id, world().step_store)
     return stop_step(this, term_seconds)
+
+
+def lost_gate(step: str, host: str, number: int) -> str:
+    """Return the name of the gate that asks what became of a lost step."""
+    return re.sub("[^A-Za-z0-9]+", "_", f"lost_{step}_{host}_{number}")
+
+
+def record_as_done(this: Step, decision: Decision) -> None:
+    """Record a lost step as done, on a person's word; then it is not run again."""
+    how = f"done, says {decision.approver}"
+    _note(this, Phase.OUTCOME, _payload(StepResult(this.shell.host, 0, "", how, "", this.place), 0))
+
+
+def _step(shell: Shell, name: str, argv: tuple[str, ...], run_id: str) -> Step:
+    """Return a step under its present number: one more for each time it was to be run again."""
+    number, journal = 1, world().journal
+    while current_run() is not None:
+        decision = decision_of(journal, run_id, lost_gate(name, shell.host, number))
+        if decision is None or decision.fields.get("outcome") != AGAIN:
+            break
+        number += 1
+    return Step(shell, name, argv, run_id, world().step_store, number)
 
 
 def _judged(this: Step, result: StepResult, accept: Collection[int]) -> StepResult:

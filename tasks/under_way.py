@@ -49,6 +49,8 @@ def _unknown_ends(cluster: str) -> Iterator[Step]:
 
 
 def _step(cluster: str, intent: Entry) -> Step:
-    name = intent.step.removesuffix(f"@{intent.host}")
+    """Return the step of an intent, under the id that it has on its host."""
     shell = world().shell(cluster, intent.host)
+    step_id = str(intent.payload["step_id"])
+    name = step_id.removeprefix(f"{intent.run_id}.")
     return Step(shell, name, (), intent.run_id, world().step_store)

@@ -57,8 +57,8 @@ for unit in "$@"; do
   esac
 done
 """
-# What waits on a host, such as the scripts of the remote steps, need not wait long here.
-SLEEP = "exec /bin/sleep 0.01\n"
+# Between two looks the scripts of the remote steps need not wait long here.
+SLEEP = 'case $1 in 0.*) exec /bin/sleep 0.05 ;; esac; exec /bin/sleep "$@"\n'
 VIRSH = '[ -f "$state/vm" ] && echo running\n'
 DF = '[ -f "$state/df" ] && exec cat "$state/df"; exec /bin/df "$@"\n'
 
@@ -76,6 +76,7 @@ class FakeHost:
     turns: int = 0
     state_override: str | None = None
     score: int = 3400
+    joined: bool = True  # holds its host id: without it nothing is published
     before: Callable[[Sequence[str]], None] = lambda argv: None
 
     @property
