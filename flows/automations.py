@@ -3,7 +3,7 @@
 They mark what has lost its process as crashed; the supervisor's sweep then continues it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flows.api import Api
@@ -55,7 +55,12 @@ def automations(tag: str) -> tuple[Automation, ...]:
 
 def ensure_automations(api: Api, tag: str) -> None:
     """Create the automations that are missing and put right those that were changed."""
-    for wanted in automations(tag):
+    ensure(api, automations(tag))
+
+
+def ensure(api: Api, all_wanted: Iterable[Automation]) -> None:
+    """Do so for any automations. Raises ApiRefused, NoServer."""
+    for wanted in all_wanted:
         named = {"automations": {"name": {"any_": [wanted["name"]]}}}
         there = api.post("/automations/filter", named)
         if not there:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from prefect.deployments.runner import RunnerDeployment
@@ -12,6 +13,7 @@ from prefect.runner import Runner
 
 from flows import journal_sweep
 from flows.deployments import deployment
+from flows.propose import proposing
 from runbooks.catalogue import catalogue
 from tasks.inventory import InventoryError, load_inventory
 from tasks.settings import settings
@@ -40,14 +42,18 @@ def run(deployments: Iterable[RunnerDeployment]) -> None:
 
 
 def catalogue_deployments() -> Iterator[RunnerDeployment]:
-    """Return a deployment of each runbook; without a readable inventory names are typed."""
+    """Return a deployment of each runbook; without a readable inventory names are typed.
+
+    And one of what turns the monitor's events into proposed runs of them.
+    """
     try:
         inventory = load_inventory(settings().inventory_path()).clusters
     except InventoryError as error:
         sys.stderr.write(f"no choice of clusters and hosts in the forms: {error}\n")
         inventory = {}
     clusters = {name: [host.name for host in each.hosts] for name, each in inventory.items()}
-    return (deployment(entry, clusters) for entry in catalogue().values())
+    runbooks = (deployment(entry, clusters) for entry in catalogue().values())
+    return chain(runbooks, (proposing(),))
 
 
 def main() -> int:

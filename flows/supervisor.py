@@ -13,6 +13,7 @@ from flows.api import Api, ApiRefused
 from flows.automations import ensure_automations
 from flows.children import Child, WallTime, bound_log, end_leftovers, tail
 from flows.environment import environment, server_environment
+from flows.proposals import ensure_proposals
 from flows.server import (
     HOST,
     TAG,
@@ -131,6 +132,7 @@ class Supervisor:
     def _keep_runner(self) -> None:
         if self.runner.alive():
             if not self.ready and polled_since(self.api, TAG, self.runner.started_wall):
+                ensure_proposals(self.api)
                 self.ready = True
                 self._record()
                 self.say(f"ready: {self.record().ui_url}")

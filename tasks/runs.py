@@ -83,9 +83,12 @@ def log() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
 
 
 def recorded_run(
-    runbook: str, *, mutates: bool = True
+    runbook: str, *, mutates: bool = True, takes_lock: bool = True
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Make a flow's function a recorded run of a runbook; it needs a parameter `cluster`."""
+    """Make a flow's function a recorded run of a runbook; it needs a parameter `cluster`.
+
+    With `takes_lock=False` a run that mutates does not begin by taking the cluster's lock.
+    """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         signature = inspect.signature(function)
@@ -96,7 +99,14 @@ def recorded_run(
             bound.apply_defaults()
             if planning() is not None:
                 return function(*args, **kwargs)
-            with entered_run(runbook, parameters=bound.arguments, mutates=mutates):
+            given = bound.arguments
+            with entered_run(
+                runbook,
+                parameters=given,
+                mutates=mutates,
+                takes_lock=takes_lock,
+                procedure=function,
+            ):
                 return function(*args, **kwargs)
 
         return recorded
@@ -121,9 +131,13 @@ def entered_run(
     *,
     parameters: Mapping[str, Any],
     mutates: bool = True,
+    takes_lock: bool = True,
     run_id: str | None = None,
+    procedure: Callable[..., object] | None = None,
 ) -> Iterator[CurrentRun]:
     """Open a run (or its next attempt) for the block; `parameters` must name the cluster.
+
+    With its `procedure`, a run that the monitor proposed asks a person before anything else.
 
     Raises: ClusterLocked; prefect's Abort if this process has been superseded, so that it
     leaves without telling Prefect a state that is no longer its own to tell.
@@ -133,7 +147,9 @@ def entered_run(
     run = CurrentRun(opened.run_id, opened.attempt, opened.cluster, opened.runbook)
     token = _current.set(run)
     try:
-        if mutates:
+        if procedure is not None:
+            _ask_if_proposed(run, procedure, parameters)
+        if mutates and takes_lock:
             acquire(journal, run.run_id, attempt=run.attempt, actor=opened.actor, is_over=is_over)
         yield run
         if mutates:
@@ -155,6 +171,14 @@ def entered_run(
         # Suspended is an end, too; but a process that is told to go must go at once.
         if mutates and not isinstance(sys.exception(), TOLD_TO_GO):
             tell_heads(run.cluster, log().warning)
+
+
+def _ask_if_proposed(
+    run: CurrentRun, procedure: Callable[..., object], parameters: Mapping[str, Any]
+) -> None:
+    from tasks.proposed import ask_if_proposed  # noqa: PLC0415  (gates and plans need this module)
+
+    ask_if_proposed(run, procedure, parameters)
 
 
 def _end_lease(run: CurrentRun) -> None:

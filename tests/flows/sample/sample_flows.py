@@ -7,8 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from tasks.gates import TargetForm, gate
-from tasks.recorded import Outcome, change
+from tasks.plan import planning
+from tasks.recorded import Outcome, change, look
 from tasks.runs import log, recorded_run
+from tasks.settings import settings
 
 
 @change
@@ -47,3 +49,18 @@ def sample(cluster: str, folder: str, seconds: float = 0.0, expires_seconds: int
             expires_seconds=expires_seconds,
         )
     count.named("last")(cluster, folder, "last", 0.0)
+
+
+@look
+def read_nothing(cluster: str) -> str:
+    """Look, as a plan does."""
+    return cluster
+
+
+@flow(name="proposed sample")
+@recorded_run("leave-global-maintenance")
+def proposed_sample(cluster: str) -> None:
+    """Leave a file behind, where a run that waits must have left none."""
+    read_nothing(cluster)
+    if planning() is None:
+        (settings().home / "proposed-and-approved").touch()

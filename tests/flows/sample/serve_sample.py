@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.deployments import deployment
+from flows.propose import proposing
 from flows.runner import run
 from flows.server import make_place
 from flows.supervisor import Supervisor
@@ -15,6 +16,7 @@ from flows.worker import work
 from runbooks.catalogue import catalogue
 
 RUNBOOK = "metadata-too-new"
+PROPOSED = "leave-global-maintenance"
 POOL = "sample-pool"
 CLUSTERS = {"lab": ("h1",), "other": ("h1",)}
 
@@ -26,7 +28,8 @@ def say(line: str) -> None:
 def main(verb: str, *arguments: str) -> None:
     entry = replace(catalogue()[RUNBOOK], flow="sample_flows:sample")
     if verb == "runner":
-        run([deployment(entry, CLUSTERS)])
+        proposed = replace(catalogue()[PROPOSED], flow="sample_flows:proposed_sample")
+        run([deployment(entry, CLUSTERS), deployment(proposed, CLUSTERS), proposing()])
     elif verb == "worker":
         work(POOL, [deployment(entry, CLUSTERS)])
     else:
