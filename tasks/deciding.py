@@ -6,7 +6,7 @@ one that leaves it wanting is a note that the next approver's decision stands be
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tasks.decisions import (
 from tasks.journal import Draft, Entry, Journal, Kind, Phase
 from tasks.signatures import APPROVED, CLOCK_SKEW, NotVerified, Statement, verify, verify_decision
 from tasks.signers import SignersRefused
+from tasks.signing import SIGN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ def _proof(pending: PendingGate, answer: Mapping[str, Any], signed: Signed) -> P
     except (NotVerified, SignersRefused) as error:
         raise AnswerRefused(f"{where}: {error}") from error
     now = datetime.now(UTC)
-    if not pending.asked_at - CLOCK_SKEW <= at <= now + CLOCK_SKEW or at >= pending.expires_at:
+    since = max(pending.asked_at, now - timedelta(seconds=SIGN_SECONDS)) - CLOCK_SKEW
+    if not since <= at <= now + CLOCK_SKEW or at >= pending.expires_at:
         raise AnswerRefused(
             f"{where}: signed at {at:%F %T} UTC; the gate is open from"
             f" {pending.asked_at:%F %T} to {pending.expires_at:%F %T} UTC, and it is"

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect.context import FlowRunContext
 
+from tasks.audit_heads import tell_heads
 from tasks.deciding import approve_command, decide
 from tasks.decisions import (
     APPROVE,
@@ -163,10 +164,15 @@ def _decided(this: AskedGate) -> Decision:
         if decision is not None:
             return decision
     for number in range(max(asked, default=0) + 1, ASKS_MAX + 1):
+        decided = decision_of(world().journal, this.run.run_id, this.name)
+        if decided is not None:  # by the command, while a paused run waited in place
+            return decided
         remaining_seconds = (this.expires_at - world().clock.now()).total_seconds()
         if remaining_seconds <= 0:
             break
         this.note(number, "asked")
+        # While it waits, the store is out of this program's hands.
+        tell_heads(this.run.cluster, log().warning)
         try:
             answer = _answer(this, number, remaining_seconds)
         except NotAnswered as why:

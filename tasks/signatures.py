@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def asked_sha256(intent: Entry) -> str:
 def verify(statement: Statement, signature: str, signers: Path) -> Verified:
     """Return who signed a statement. Raises: NotVerified, SignersRefused."""
     allowed = read_signers(signers)
-    at = datetime.fromisoformat(statement.at).astimezone(UTC)
+    at = datetime.fromisoformat(statement.at).astimezone()  # in its zone, as valid-before is
     when = f"-Overify-time={at:%Y%m%d%H%M%S}"
     person = next((s.principal for s in allowed if s.principal == statement.approver), None)
     if person is None:

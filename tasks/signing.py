@@ -69,7 +69,7 @@ def openssh(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of OpenSSH's; `stdin=None` leaves it the terminal. Raises: SigningFailed."""
     # A passphrase comes from the terminal only, never from a helper program in a window.
-    env = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
+    env = {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
     try:
         ran = subprocess.run(
             argv,

@@ -19,7 +19,9 @@ from tasks.env import LostContact, Ran, SystemClock, World, use_world
 from tasks.inventory import Inventory
 from tasks.journal import Journal
 from tasks.shell import SshShell
+from tests.tasks.postgres import Postgres, binaries, running_postgres
 from tests.tasks.real_sshd import SSHD, Sshd, running_sshd
+from tests.tasks.signed_gate import SIGNED, TWO, under
 from tests.tasks.signing import Person, make_person
 
 INVENTORY = """
@@ -151,3 +153,43 @@ def ann(tmp_path_factory: pytest.TempPathFactory) -> Person:
 @pytest.fixture(scope="session")
 def bob(tmp_path_factory: pytest.TempPathFactory) -> Person:
     return make_person(tmp_path_factory.mktemp("bob"), "bob@example.org")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the session."""
+    if binaries() is None:
+        pytest.skip("no PostgreSQL server here (Debian package postgresql)")
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new journal, in each kind of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'journal.db'}"
+    return request.getfixturevalue("postgres").new_url()
+
+
+@pytest.fixture(scope="session")
+def eve(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """Return somebody whose key is in no file."""
+    return make_person(tmp_path_factory.mktemp("eve"), "eve@example.org")
+
+
+@pytest.fixture
+def signers(tmp_path: Path, ann: Person, bob: Person) -> Path:
+    path = tmp_path / "allowed_signers"
+    path.write_text("# who may approve\n\n" + ann.line() + bob.line())
+    return path
+
+
+@pytest.fixture
+def strict(real_time: World, signers: Path) -> World:
+    return under(real_time, SIGNED, signers)
+
+
+@pytest.fixture
+def two(real_time: World, signers: Path) -> World:
+    return under(real_time, TWO, signers)
