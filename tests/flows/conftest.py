@@ -120,6 +120,12 @@ class Served:
             in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         ]
 
+    def folder_of(self, run_id: str) -> Path:
+        return Path(str(self.api.get(f"/flow_runs/{run_id}")["parameters"]["folder"]))
+
+    def attempts(self, run_id: str) -> int:
+        return self.journal.run(run_id).attempt
+
     def ended_as(self, run_id: str) -> str | None:
         ends = [
             entry.payload["as"]

@@ -62,6 +62,12 @@ class Browser:
         for box, value in zip(boxes.all(), fields.values(), strict=True):
             box.fill(value)
 
+    def press(self, run_id: str, state: str, what: str, confirm: str) -> None:
+        """The run's page in a state, a button of it, and the answer to the question that follows."""
+        self.show(f"/runs/flow-run/{run_id}", state)
+        self.button(what).click()
+        self.page.get_by_role("dialog").get_by_role("button", name=confirm, exact=True).click()
+
     def show_artifact(self, key: str) -> None:
         """The newest artifact of that key, as it reads."""
         self.show(f"/artifacts/key/{key}", key)
@@ -79,9 +85,10 @@ class Browser:
 
     def choose(self, select: Locator, option: str) -> None:
         """Choose by the keyboard, until the wanted option is there."""
-        for _ in range(10):
+        for downs in range(1, 10):
             select.click()
-            self.page.keyboard.press("ArrowDown")
+            for _ in range(downs):
+                self.page.keyboard.press("ArrowDown")
             self.page.keyboard.press("Enter")
             if option in select.inner_text():
                 return
