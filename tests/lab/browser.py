@@ -63,7 +63,7 @@ class Browser:
             box.fill(value)
 
     def press(self, run_id: str, state: str, what: str, confirm: str) -> None:
-        """The run's page in a state, a button of it, and the answer to the question that follows."""
+        """A button on the page of a run in a state, and the answer to the question that follows."""
         self.show(f"/runs/flow-run/{run_id}", state)
         self.button(what).click()
         self.page.get_by_role("dialog").get_by_role("button", name=confirm, exact=True).click()
