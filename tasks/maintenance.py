@@ -30,7 +30,7 @@ def enter_global_maintenance(
     Raises TimedOut.
     """
     limit_seconds = limit("enter_maintenance_seconds")
-    outcome = _set_flag(site, "enter_global_maintenance", True, limit_seconds)
+    outcome = set_flag(site, "enter_global_maintenance", True, limit_seconds)
     run = current_run()
     # Also where it was on: from now on this run counts on it, too.
     lease.take(reason or f"runbook {run.runbook if run else ''}".strip(), deadline_seconds)
@@ -73,12 +73,16 @@ def leave_global_maintenance(site: Site) -> Outcome:
     That the hosts act on it is proved by wait_until_stable. Raises TimedOut.
     """
     limit_seconds = limit("leave_maintenance_seconds")
-    outcome = _set_flag(site, "leave_global_maintenance", False, limit_seconds)
+    outcome = set_flag(site, "leave_global_maintenance", False, limit_seconds)
     lease.give_back()
     return outcome
 
 
-def _set_flag(site: Site, step: str, wanted: bool, limit_seconds: float) -> Outcome:
+def set_flag(site: Site, step: str, wanted: bool, limit_seconds: float) -> Outcome:
+    """Set or clear the flag by remote steps of that name, and see it from another host.
+
+    ALREADY when it is so. Raises TimedOut.
+    """
     first = f"{step}.1"
     if not begun(site.actor, first) and maintenance_flag(site.read(site.witness)) is wanted:
         return Outcome.ALREADY

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tasks.env import world
 from tasks.hosts import HostLook, sh
 from tasks.limits import limit
+from tasks.plan import planning
 from tasks.recorded import Outcome, change
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
@@ -137,6 +138,8 @@ def not_alone_on(site: Site, host: str, *, not_by: str = "") -> str | None:
 
 
 def _begun_on(site: Site, step: str) -> str | None:
+    if planning() is not None:
+        return None
     return next((host for host in site.hosts if begun(host, step)), None)
 
 

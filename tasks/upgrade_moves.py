@@ -1,0 +1,118 @@
+"""A host of an upgrade leaves service and comes back: the engine VM, local maintenance, health."""
+
+from tasks.maintenance_checks import find_failover
+from tasks.maintenance_local import (
+    end_local_maintenance,
+    enter_local_maintenance,
+    wait_until_back_in_service,
+    wait_until_out_of_service,
+)
+from tasks.migration import engine_host, has_vdsm, migrate_engine_vm
+from tasks.plan import planning
+from tasks.recorded import Outcome, change, check, wait
+from tasks.reentry import begun
+from tasks.refusal import CheckRefused
+from tasks.run_site import Site
+from tasks.status import engine_not_well, well_twice
+from tasks.upgrade_plan import UpgradePlan, require_in_window
+from tasks.whiteboard_table import Snapshot
+from tasks.witnesses import records
+
+
+def take_host_out(site: Site, host: str) -> None:
+    """Take a host out of service, the engine VM moved off it first. Raises what its steps raise."""
+    move_engine_vm(site, host)
+    enter_local_maintenance(site, host)
+    wait_until_out_of_service(site, host)
+
+
+def bring_host_back(site: Site, plan: UpgradePlan, host: str) -> None:
+    """Bring a host back into service and see it there. Raises what its steps raise."""
+    return_host(site, plan, host)
+    wait_until_host_back(site, plan, host)
+
+
+@check
+def require_next_allowed(site: Site, host: str, outside_window: str) -> tuple[str, ...]:
+    """Require an open window, a healthy engine, and another host for it: a clean point to stop at.
+
+    Returns the hosts that could run the engine VM. Raises CheckRefused.
+    """
+    require_in_window(site.cluster, outside_window)
+    missing = engine_not_well(site)
+    if missing is not None:
+        raise CheckRefused(missing, "see to the engine, then retry the run: it goes on from here")
+    return _require_fit(site, host)
+
+
+@change
+def move_engine_vm(site: Site, host: str) -> Outcome:
+    """Move the engine VM off a host, to the best other one, while it runs. Raises CheckRefused."""
+    under_way = _under_way(site, host, "move_engine_vm")
+    if under_way is None and engine_host(site.look_at_all()) != host:
+        return Outcome.ALREADY
+    if under_way is None and has_vdsm(site, host):
+        raise CheckRefused(
+            f"the engine VM is still on {host}, and VDSM manages its VMs",
+            "migrate it in the engine, then retry the run: it goes on from here",
+        )
+    target = under_way or _require_fit(site, host)[0]
+    return migrate_engine_vm.function(site, target, "move_engine_vm")
+
+
+@change
+def bring_engine_vm(site: Site, plan: UpgradePlan, host: str) -> Outcome:
+    """Move the engine VM to the host that was upgraded first; it stays there for the others."""
+    holder = engine_host(site.look_at_all())
+    first = host == plan.hosts[0] and host not in plan.resting
+    if not first or plan.by_engine or holder in plan.done:
+        return Outcome.ALREADY
+    return migrate_engine_vm.function(site, host, "bring_engine_vm")
+
+
+@change
+def return_host(site: Site, plan: UpgradePlan, host: str) -> Outcome:
+    """Bring a host back; one that was out of service before the upgrade stays so."""
+    if host in plan.resting:
+        return Outcome.ALREADY
+    return end_local_maintenance.function(site, host)
+
+
+@wait
+def wait_until_host_back(site: Site, plan: UpgradePlan, host: str) -> int:
+    """Wait until another host sees it alive, with a score; returns the score. Raises TimedOut."""
+    return 0 if host in plan.resting else wait_until_back_in_service.function(site, host)
+
+
+@wait
+def wait_until_well(site: Site, host: str, baseline: Snapshot) -> str:
+    """Wait until the cluster is as well as before, with this host: stable, no score lost.
+
+    Returns the engine's host. Raises TimedOut: nothing more is touched then.
+    """
+    before = {row.host_id: row.score or 0 for row in baseline.rows}
+    resting = {each.host_id for each in baseline.hosts if each.local_maintenance}
+
+    def lost(data: bytes) -> str | None:
+        for host_id, record in records(data).items():
+            if host_id in before and host_id not in resting and record.score < before[host_id]:
+                return f"{record.hostname} has score {record.score}, before {before[host_id]}"
+        return None
+
+    return well_twice(site, lost)
+
+
+def _under_way(site: Site, host: str, step: str) -> str | None:
+    if planning() is not None:
+        return None
+    return next((other for other in site.hosts if begun(host, f"{step}.to-{other}")), None)
+
+
+def _require_fit(site: Site, host: str) -> tuple[str, ...]:
+    found = find_failover(site, host)
+    if not found.fit:
+        raise CheckRefused(
+            f"no other host than {host} could run the engine VM: {'; '.join(found.unfit)}",
+            "bring another host back first, then retry the run: it goes on from here",
+        )
+    return found.fit
