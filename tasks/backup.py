@@ -59,31 +59,41 @@ def restore_command(backup: Backup) -> str:
     )
 
 
-def _backup_path(site: Site, directory: str) -> str:
+def backup_path(site: Site, directory: str) -> str:
+    """Return where the run in force keeps its backup of the site's volume."""
     run = current_run()
     return f"{directory}/{run.run_id if run else 'no-run'}/{basename(site.target.path)}.img"
 
 
-def _foretold_backup(site: Site, directory: str) -> Backup:
-    target, path = site.target, _backup_path(site, directory)
+def foretell_backup(site: Site, directory: str) -> Backup:
+    """Return the backup that a plan goes on with: its checksum is not known before."""
+    target, path = site.target, backup_path(site, directory)
     return Backup(site.actor, path, target.path, target.size_bytes, "SHA256-OF-BACKUP")
 
 
-@change(foretold=_foretold_backup)
+@change(foretold=foretell_backup)
 def back_up_whiteboard(site: Site, directory: str) -> Backup:
-    """Copy the volume to the acting host and verify the copy from two hosts.
+    """Copy the volume to the acting host, verify the copy from two hosts, and keep one here.
+
+    Raises ChecksumDiffers, ReadFailed.
+    """
+    return make_backup(site, directory, "back_up_whiteboard")
+
+
+def make_backup(site: Site, directory: str, step: str) -> Backup:
+    """Copy the site's volume to the acting host, verify it, and keep its blocks here, too.
 
     Raises ChecksumDiffers, ReadFailed.
     """
     target = site.target
-    path = _backup_path(site, directory)
+    path = backup_path(site, directory)
     shape = shape_of(target.size_bytes)
     wanted = site.digest(site.witness, target.path)
-    if begun(site.actor, "back_up_whiteboard") or digest_or_none(site, path) != wanted:
+    if begun(site.actor, step) or digest_or_none(site, path) != wanted:
         run_once(
             site.shell(site.actor),
             sh(COPY, target.path, path, str(shape.block_bytes), str(shape.count)),
-            step="back_up_whiteboard",
+            step=step,
             timeout_seconds=limit("backup_seconds"),
         )
     copied = site.digest(site.actor, path)
@@ -97,6 +107,11 @@ def back_up_whiteboard(site: Site, directory: str) -> Backup:
 @check
 def require_backup_record(cluster: str, run_id: str) -> Backup:
     """Require that a run's backup is in the journal; returns it. Raises CheckRefused."""
+    return recorded_backup(cluster, run_id, back_up_whiteboard)
+
+
+def recorded_backup(cluster: str, run_id: str, made_by: Recorded[..., Backup]) -> Backup:
+    """Return the backup that a change of a run made, from the journal. Raises CheckRefused."""
     journal = world().journal
     try:
         run = journal.run(run_id)
@@ -118,16 +133,20 @@ def require_restorable(cluster: str, target: Target, backup: Backup) -> Site:
 
     Returns the place, with the backup's host as the one that acts. Raises CheckRefused.
     """
+    site = site_of(cluster, target, backup)
+    restorable(site, backup)
+    return site
+
+
+def site_of(cluster: str, target: Target, backup: Backup) -> Site:
+    """Return the site in which the backup's host acts. Raises CheckRefused."""
     names = host_names(cluster)
     if backup.host not in names:
         raise CheckRefused(
             f"the backup is on {backup.host}, which is not in the inventory", "add it again"
         )
     others = tuple(name for name in names if name != backup.host)
-    witness = others[0] if others else backup.host
-    site = Site(cluster, target, backup.host, witness, others)
-    restorable(site, backup)
-    return site
+    return Site(cluster, target, backup.host, others[0] if others else backup.host, others)
 
 
 @check
@@ -203,7 +222,7 @@ def restorable(site: Site, backup: Backup) -> str:
     target = site.target
     if (target.path, target.size_bytes) != (backup.target, backup.size_bytes):
         raise CheckRefused(
-            f"the backup is of {backup.target} ({backup.size_bytes} bytes), the whiteboard is "
+            f"the backup is of {backup.target} ({backup.size_bytes} bytes), the volume is "
             f"{target.path} ({target.size_bytes} bytes)",
             "do not restore: it is another volume",
         )

@@ -3,7 +3,7 @@
 from itertools import takewhile
 
 from tasks.env import HostKeyRefused, HostUnreachable, Ran, Shell, ShellError, world
-from tasks.hosts import HostLook, host_ids, look_at_hosts, on_all, sh
+from tasks.hosts import HostLook, host_ids, host_names, look_at_hosts, on_all, sh
 from tasks.limits import limit
 from tasks.metadata import Target, Volume, find_target, read_volume
 from tasks.recorded import check
@@ -94,29 +94,34 @@ def require_acting_host(cluster: str, target: Target, canary: str | None) -> Sit
     Global maintenance can only be set where an agent runs, and setting it there clears that
     host's local maintenance: so a host in local maintenance does not act. Raises CheckRefused.
     """
-    looks = look_at_hosts(cluster, limit("look_seconds"))
-    names = tuple(each.host for each in looks)
-    if canary is not None and canary not in names:
-        raise CheckRefused(f"no host {canary!r} in the inventory", f"choose of {', '.join(names)}")
+    looks = _canaries(cluster, canary)
     fit = [each for each in looks if each.agent == "active" and not each.local_maintenance]
-    fit = [each for each in fit if canary in (None, each.host)]
     if not fit:
         raise CheckRefused(
             f"{canary or 'no host'} has a running agent and is out of local maintenance",
             "start ovirt-ha-broker and ovirt-ha-agent on a host that is not in maintenance",
         )
-    told = records(_read(cluster, fit[0].host, target))
-    runs_engine = {host_id for host_id, record in told.items() if record.vm == "up"}
-    idle = [e for e in fit if not e.runs_engine and e.host_id not in runs_engine]
-    actor = (idle or fit)[0].host
-    others = tuple(name for name in names if name != actor)
-    return Site(
-        cluster=cluster,
-        target=target,
-        actor=actor,
-        witness=others[0] if others else actor,
-        others=others,
-    )
+    return _site(cluster, target, fit)
+
+
+@check
+def require_host_to_act(
+    cluster: str, target: Target, writers: tuple[int, ...], canary: str | None
+) -> Site:
+    """Require a host that can act, of those that write; of all hosts, where none writes.
+
+    Then no agent can set global maintenance, and a person decides how to go on. Raises
+    CheckRefused.
+    """
+    looks = [each for each in _canaries(cluster, canary) if not each.local_maintenance]
+    fit = [each for each in looks if each.host_id in writers] if writers else looks
+    if not fit:
+        writing = "writes to the whiteboard and " if writers else ""
+        raise CheckRefused(
+            f"{canary or 'no host'} {writing}is out of local maintenance",
+            "start ovirt-ha-broker and ovirt-ha-agent on a host that is not in maintenance",
+        )
+    return _site(cluster, target, fit)
 
 
 @check
@@ -138,6 +143,31 @@ def require_backup_space(site: Site, directory: str) -> int:
 def find_again(site: Site, volume: Volume) -> Target:
     """Return what the whiteboard's links lead to now. Raises CheckRefused."""
     return find_target(site.cluster, volume, limit("look_seconds"))
+
+
+def _canaries(cluster: str, canary: str | None) -> list[HostLook]:
+    """Return how the hosts are that may act: all, or the chosen one."""
+    looks = look_at_hosts(cluster, limit("look_seconds"))
+    names = tuple(each.host for each in looks)
+    if canary is not None and canary not in names:
+        raise CheckRefused(f"no host {canary!r} in the inventory", f"choose of {', '.join(names)}")
+    return [each for each in looks if canary in (None, each.host)]
+
+
+def _site(cluster: str, target: Target, fit: list[HostLook]) -> Site:
+    """Return the site with the first fit host as the one that acts; one without the engine VM."""
+    told = records(_read(cluster, fit[0].host, target))
+    runs_engine = {host_id for host_id, record in told.items() if record.vm == "up"}
+    idle = [e for e in fit if not e.runs_engine and e.host_id not in runs_engine]
+    actor = (idle or fit)[0].host
+    others = tuple(name for name in host_names(cluster) if name != actor)
+    return Site(
+        cluster=cluster,
+        target=target,
+        actor=actor,
+        witness=others[0] if others else actor,
+        others=others,
+    )
 
 
 def _read(cluster: str, host: str, target: Target) -> bytes:

@@ -1,4 +1,4 @@
-"""Find the volume that holds the whiteboard, on every host, and agree on one.
+"""Find the volume that holds the whiteboard or the lockspace, on every host, and agree on one.
 
 The names below ha_agent/ are links, and may be links to links; what counts is where they lead.
 """
@@ -15,11 +15,11 @@ CONF = "/etc/ovirt-hosted-engine/hosted-engine.conf"
 LINKS = "/rhev"
 MOUNTS = "/rhev/data-center/mnt/"
 BLOCK_DOMAINS = ("iscsi", "fc")
-KEYS = ("host_id", "domainType", "sdUUID", "metadata_image_UUID", "metadata_volume_UUID")
+METADATA, LOCKSPACE = "metadata", "lockspace"
 
 # Only these keys: the file also holds the iSCSI password.
 READ_CONF = """
-grep -E '^(vmid|host_id|domainType|sdUUID|metadata_image_UUID|metadata_volume_UUID)=' "$1"
+grep -E '^(vmid|host_id|domainType|sdUUID|(metadata|lockspace)_(image|volume)_UUID)=' "$1"
 """
 
 # `stat` names the kind of a file in the host's language.
@@ -34,7 +34,7 @@ tell() {
   esac
   printf '%s\\t%s\\t%s\\t%s\\t%s\\n' "$1" "$2" "$target" "$kind" "$size"
 }
-find -L "$1" -name hosted-engine.metadata 2>/dev/null |
+find -L "$1" -name "${3:-hosted-engine.metadata}" 2>/dev/null |
 while IFS= read -r link; do tell found "$link"; done
 if [ -n "$2" ]; then tell configured "$2"; fi
 """
@@ -42,12 +42,18 @@ if [ -n "$2" ]; then tell configured "$2"; fi
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """The whiteboard's volume, as the hosts' configuration names it."""
+    """The volume of the whiteboard or the lockspace, as the hosts' configuration names it."""
 
     domain_type: str
     storage_domain: str
     image: str
     volume: str
+    role: str = METADATA
+
+    @property
+    def link(self) -> str:
+        """The name of the links to it, below ha_agent/."""
+        return f"hosted-engine.{self.role}"
 
     @property
     def device(self) -> str:
@@ -60,13 +66,13 @@ class Volume:
     def path_end(self) -> str:
         """How the path on a file domain ends; 3.4 kept a plain file below ha_agent/."""
         if not self.volume:
-            return f"/{self.storage_domain}/ha_agent/hosted-engine.metadata"
+            return f"/{self.storage_domain}/ha_agent/{self.link}"
         return f"/{self.storage_domain}/images/{self.image}/{self.volume}"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the whiteboard is: the same on all hosts."""
+    """Where the whiteboard, or the lockspace, is: the same on all hosts."""
 
     path: str
     kind: str
@@ -86,8 +92,10 @@ class Found:
     size_bytes: int
 
 
-def read_volume(cluster: str, ids: dict[str, int], timeout_seconds: float) -> Volume:
-    """Return the volume that all hosts' configurations name.
+def read_volume(
+    cluster: str, ids: dict[str, int], timeout_seconds: float, role: str = METADATA
+) -> Volume:
+    """Return the volume of a role that all hosts' configurations name.
 
     Raises CheckRefused when a file cannot be read, a host is not deployed, its id is not the one
     of the inventory, or two hosts differ.
@@ -101,7 +109,8 @@ def read_volume(cluster: str, ids: dict[str, int], timeout_seconds: float) -> Vo
         for host, found in conf.items()
         if found.get("host_id") != str(ids[host])
     ]
-    for key in KEYS[1:]:
+    image, volume = f"{role}_image_UUID", f"{role}_volume_UUID"
+    for key in ("domainType", "sdUUID", image, volume):
         values = {host: found.get(key, "") for host, found in conf.items()}
         if len(set(values.values())) > 1:
             each = ", ".join(f"{host}: {value or 'not set'}" for host, value in values.items())
@@ -112,13 +121,14 @@ def read_volume(cluster: str, ids: dict[str, int], timeout_seconds: float) -> Vo
     return Volume(
         domain_type=first.get("domainType", ""),
         storage_domain=first["sdUUID"],
-        image=first.get("metadata_image_UUID", ""),
-        volume=first.get("metadata_volume_UUID", ""),
+        image=first.get(image, ""),
+        volume=first.get(volume, ""),
+        role=role,
     )
 
 
 def find_target(cluster: str, volume: Volume, timeout_seconds: float) -> Target:
-    """Return the file or device that the whiteboard's links lead to, the same on all hosts.
+    """Return the file or device that the volume's links lead to, the same on all hosts.
 
     Raises CheckRefused when there is none, more than one, or not the configured one.
     """
@@ -131,7 +141,8 @@ def find_target(cluster: str, volume: Volume, timeout_seconds: float) -> Target:
             for host, found in targets.items()
         )
         raise CheckRefused(
-            f"the hosts do not see the same whiteboard: {each}", "connect the same storage on all"
+            f"the hosts do not see the same {volume.link}: {each}",
+            "connect the same storage on all",
         )
     return next(iter(targets.values()))
 
@@ -147,7 +158,8 @@ def _conf(ran: Ran) -> dict[str, str]:
 
 
 def _search(shell: Shell, volume: Volume, timeout_seconds: float) -> tuple[Found, ...]:
-    ran = shell.run(sh(FIND_TARGET, LINKS, volume.device), timeout_seconds=timeout_seconds)
+    argv = sh(FIND_TARGET, LINKS, volume.device, volume.link)
+    ran = shell.run(argv, timeout_seconds=timeout_seconds)
     found = []
     for line in ran.stdout.splitlines():
         match line.split("\t"):
@@ -162,7 +174,7 @@ def _one_target(host: str, volume: Volume, lines: tuple[Found, ...]) -> Target:
     found = [line for line in lines if line.role == "found"]
     if not found:
         raise CheckRefused(
-            f"{host}: no hosted-engine.metadata below {LINKS}",
+            f"{host}: no {volume.link} below {LINKS}",
             "run `hosted-engine --connect-storage` there",
         )
     for line in found:

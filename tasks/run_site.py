@@ -1,6 +1,6 @@
 """The place where a run works: the cluster, its whiteboard, and which host does what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.env import Shell, world
 from tasks.hosts import HostLook, look_at_host, look_at_hosts
@@ -23,6 +23,10 @@ class Site:
     def hosts(self) -> tuple[str, ...]:
         """All hosts, the actor first."""
         return (self.actor, *self.others)
+
+    def at(self, target: Target) -> "Site":
+        """Return the same hosts over another volume, such as the lockspace."""
+        return replace(self, target=target)
 
     def shell(self, host: str) -> Shell:
         """Return a host's shell."""

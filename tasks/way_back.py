@@ -10,10 +10,17 @@ from tasks.witnesses import shape_of
 
 # What the entry's lines leave open. Until a write has begun there is nothing to write back, and a
 # line that says otherwise would be untrue.
-WRITES = frozenset({"write_zeros", "restore_backup"})
+WRITES = frozenset(
+    {"write_zeros", "restore_backup", "initialise_lockspace", "restore_lockspace_area"}
+)
 OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "bs=1M", "count=SIZE/1M"})
 # The run that wrote made the backup; its undo found it in the journal.
-BACKUP_STEPS = ((Kind.CHANGE, "back_up_whiteboard"), (Kind.CHECK, "require_backup_record"))
+BACKUP_STEPS = (
+    (Kind.CHANGE, "back_up_whiteboard"),
+    (Kind.CHECK, "require_backup_record"),
+    (Kind.CHANGE, "back_up_lockspace"),
+    (Kind.CHECK, "require_lockspace_backup"),
+)
 
 
 def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]:

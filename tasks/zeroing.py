@@ -6,15 +6,18 @@ from enum import StrEnum
 from shlex import quote
 
 from ha.core.record import RANGE_BYTES
+from tasks import lease
 from tasks.backup import Backup
 from tasks.checks import find_again
 from tasks.hosts import sh
 from tasks.limits import limit
+from tasks.maintenance import DEADLINE_SECONDS
 from tasks.metadata import Volume
 from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
+from tasks.runs import current_run
 from tasks.services import require_still_stopped, still_running
 from tasks.steps import run_once
 from tasks.witnesses import (
@@ -49,6 +52,12 @@ SET_FLAG = """
 printf 'maintenance=1' |
   dd of="$1" bs=4096 count=1 oflag=direct conv=sync,notrunc,nocreat,fsync
 """
+
+
+def flag_command(path: str) -> str:
+    """Return the command that writes the maintenance flag raw, for a person to read."""
+    end = "bs=4096 count=1 oflag=direct conv=sync,notrunc,nocreat,fsync"
+    return f"printf maintenance=1 | dd {quote(f'of={path}')} {end}"
 
 
 class Scope(StrEnum):
@@ -165,6 +174,7 @@ def write_maintenance_flag(site: Site) -> Outcome:
     step = "write_maintenance_flag"
     if not begun(site.actor, step) and maintenance_flag(site.read(site.witness)):
         return Outcome.ALREADY
+    require_still_stopped(site, step)
     run_once(
         site.shell(site.actor),
         sh(SET_FLAG, site.target.path),
@@ -173,6 +183,8 @@ def write_maintenance_flag(site: Site) -> Outcome:
     )
     if not maintenance_flag(site.read(site.witness)):
         raise WriteWrong(f"{site.witness} does not see maintenance=1 in block 0")
+    run = current_run()
+    lease.take(f"runbook {run.runbook}" if run else "", DEADLINE_SECONDS)
     return Outcome.CHANGED
 
 

@@ -51,6 +51,7 @@ class FakeCluster:
     asked: list[tuple[str, str]] = field(default_factory=list)
     strangers: dict[int, int] = field(default_factory=dict)
     at_gate: Callable[[], None] = lambda: None
+    ha_starts_engine: bool = False
 
     @property
     def file(self) -> Path:
@@ -70,16 +71,24 @@ class FakeCluster:
         maintenance = self.block(0).startswith(b"maintenance=1")
         for host in self.hosts.values():
             running = host.get("ovirt-ha-agent") == host.get("ovirt-ha-broker") == "active"
-            if not running:
+            if not running or not host.joined:
                 host.turns = 0
                 continue
             host.timestamp += LOOP_SECONDS
             host.turns += 1
             self.put(host.host_id, encode_record(self._record(host, maintenance)))
+        if self.ha_starts_engine and not maintenance:
+            self._start_engine()
         for host_id in self.strangers:
             self.strangers[host_id] += LOOP_SECONDS
             record = Record(host_id, self.strangers[host_id], 0, DOWN, f"stranger{host_id}")
             self.put(host_id, encode_record(record))
+
+    def _start_engine(self) -> None:
+        """Start the engine VM where HA would, if it is nowhere."""
+        hosts = [h for h in self.hosts.values() if h.turns and not h.in_local_maintenance]
+        if hosts and not any(host.get("vm") for host in self.hosts.values()):
+            max(hosts, key=lambda host: host.score).set("vm", "running")
 
     def passed(self, before: float, after: float) -> None:
         for _ in range(int(after // LOOP_SECONDS) - int(before // LOOP_SECONDS)):

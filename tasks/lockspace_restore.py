@@ -1,0 +1,84 @@
+"""Write a run's backup of the lockspace back, while no host is in it."""
+
+from tasks.backup import (
+    Backup,
+    ChecksumDiffers,
+    recorded_backup,
+    restorable,
+    site_of,
+    written_back,
+)
+from tasks.lockspace import Lockspace
+from tasks.lockspace_leave import require_still_out, still_joined
+from tasks.lockspace_write import back_up_lockspace
+from tasks.metadata import Target
+from tasks.recorded import Outcome, change, check, look, wait
+from tasks.refusal import CheckRefused
+from tasks.report import show
+from tasks.run_site import Site
+
+STEP = "restore_lockspace_area"
+
+
+@check
+def require_lockspace_backup(cluster: str, run_id: str) -> Backup:
+    """Require that a run's backup is in the journal; returns it. Raises CheckRefused."""
+    return recorded_backup(cluster, run_id, back_up_lockspace)
+
+
+@check
+def require_lockspace_restorable(
+    cluster: str, target: Target, lockspace: Lockspace, backup: Backup
+) -> Site:
+    """Require that path and size are the backup's and its checksum holds.
+
+    Returns the place, with the backup's host as the one that acts. Raises CheckRefused.
+    """
+    site = site_of(cluster, target, backup)
+    restorable(site.at(lockspace.target), backup)
+    return site
+
+
+@check
+def require_lockspace_still_restorable(site: Site, lockspace: Lockspace, backup: Backup) -> str:
+    """Require the same once more, and that nobody is in the lockspace. Raises CheckRefused."""
+    joined = still_joined(site, lockspace)
+    if joined is not None:
+        raise CheckRefused(joined, "stop agents and brokers on all hosts and run this again")
+    return restorable(site.at(lockspace.target), backup)
+
+
+@change
+def restore_lockspace_area(site: Site, lockspace: Lockspace, backup: Backup) -> Outcome:
+    """Write the backup over the area, exactly once. Raises CheckRefused."""
+    require_still_out(site, lockspace, STEP)
+    return written_back(site.at(lockspace.target), backup, STEP)
+
+
+@wait
+def prove_lockspace_restored(site: Site, lockspace: Lockspace, backup: Backup) -> str:
+    """Prove from another host that the area equals the backup. Raises ChecksumDiffers."""
+    path = lockspace.target.path
+    found = site.at(lockspace.target).digest(site.witness, path)
+    if found != backup.sha256:
+        raise ChecksumDiffers(
+            f"{path} seen from {site.witness} has {found}, the backup {backup.sha256}"
+        )
+    return found
+
+
+@look(foretold=lambda site, lockspace: ())
+def read_lockspace_next_steps(site: Site, lockspace: Lockspace) -> tuple[str, ...]:
+    """Say what to do after a restore: everything is still stopped."""
+    lines = (
+        f"The lockspace at {lockspace.target.path} is as it was before the write.",
+        f"Agents and brokers are stopped on {', '.join(site.hosts)}: HA is off, the engine VM is "
+        "left alone.",
+        "To repair it after all: run recover-lockspace.",
+        "To go back to work as it is, on every host: systemctl start ovirt-ha-broker && "
+        "systemctl start ovirt-ha-agent",
+        "Then, when all hosts are seen in GlobalMaintenance: hosted-engine --set-maintenance "
+        "--mode=none",
+    )
+    show("next-steps", "\n".join(f"- {line}" for line in lines), f"What next: {site.cluster}")
+    return lines
