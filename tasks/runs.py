@@ -153,6 +153,7 @@ def entered_run(
             acquire(journal, run.run_id, attempt=run.attempt, actor=opened.actor, is_over=is_over)
         yield run
         if mutates:
+            _forget_old_steps(run)
             release(journal, run.run_id, attempt=run.attempt)
         _end(run, runbook, {"as": "completed"})
     except Superseded as gone:
@@ -179,6 +180,12 @@ def _ask_if_proposed(
     from tasks.proposed import ask_if_proposed  # noqa: PLC0415  (gates and plans need this module)
 
     ask_if_proposed(run, procedure, parameters)
+
+
+def _forget_old_steps(run: CurrentRun) -> None:
+    from tasks.step_store import forget_old_steps  # noqa: PLC0415  (as below)
+
+    forget_old_steps(run)
 
 
 def _end_lease(run: CurrentRun) -> None:

@@ -15,7 +15,9 @@ CHUNK_BYTES = 65_536
 KEPT_BYTES = 262_144  # of the output, from its end
 POLL_TRIES = 12  # of 0.2 s each on the host
 ANSWER_SECONDS = 30.0  # for one poll
+START_WITHIN_SECONDS = 10  # from the claim to the command's start; later it does not start
 CLAIMED_SECONDS = 15.0  # from the claim to the pid file
+CANNOT_KEEP = (73, 74)  # START's exit codes
 OUT_OF_CONTACT_SECONDS = 120.0  # tolerated while a step runs
 
 
@@ -102,7 +104,14 @@ class Step:
 def start(this: Step) -> str:
     """Start the step or attach to it. Return started or attached. Raises: StepFailed."""
     digest = hashlib.sha256("\0".join(this.argv).encode()).hexdigest()
-    how = this.ask(START, digest, *this.argv).checked().stdout.strip()
+    ran = this.ask(START, digest, str(START_WITHIN_SECONDS), *this.argv)
+    if ran.exit_code in CANNOT_KEEP:
+        raise StepFailed(
+            f"{this.shell.host}: step {this.step_id} was not started: {ran.stderr.strip()}. See"
+            f" there, with `df {this.store}`, whether that disk is full or read-only; make room,"
+            " then retry this run"
+        )
+    how = ran.checked().stdout.strip()
     if how == "other":
         raise StepFailed(
             f"{this.shell.host}: step {this.step_id} was started with another command (see"

@@ -6,7 +6,8 @@ Below the store there is one directory a step id, which holds:
   pid      "PID STARTTIME BOOT_ID" of the leader of the step's own session and process group;
            the start time tells a reused pid, the boot id a rebooted host
   out      what the command wrote; grows while it runs
-  rc       its exit code; renamed into place, so it is whole or not there
+  rc       its exit code; renamed into place, so it is whole or not there. Its block is taken
+           before the command starts: a disk that the command fills must not hide how it ended
   stopped  there if an operator stopped it
 
 `mkdir` is the claim: of two that start the same step one wins. Each file that a decision hangs
@@ -16,34 +17,46 @@ coreutils 8.24. There is no `--` in `kill -TERM -PGID`, as dash does not take it
 
 COMMON = r"""
 PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; export PATH; LC_ALL=C; export LC_ALL
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# A process that has ended and was not yet waited for (Z) does nothing any more.
+started() { sed -n 's/.*) //; /^[ZX]/!p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+grouped() {
+    kill -0 "-$1" 2>/dev/null &&
+        cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | grep -q "^[^ZX] [0-9]* $1 "
+}
 boot() { cat /proc/sys/kernel/random/boot_id; }
 alive() {
     read -r p s b <"$d/pid" 2>/dev/null || return 1
     [ "$b" = "$(boot)" ] || return 1
     now=$(started "$p")
     # The leader was killed, but what it started still runs.
-    if [ -z "$now" ]; then kill -0 "-$p" 2>/dev/null; else [ "$now" = "$s" ]; fi
+    if [ -z "$now" ]; then grouped "$p"; else [ "$now" = "$s" ]; fi
 }
 """
 
-# store id digest argv...  -> started | attached | other
+# store id digest within argv...  -> started | attached | other
+# Whoever asks takes a step for lost that has no pid file after a while. So one that was held up
+# for longer than `within` seconds, by a disk say, does not begin any more.
 START = (
     COMMON
     + r"""
-umask 077; store=$1; d=$1/$2; digest=$3; shift 3
+umask 077; store=$1; d=$1/$2; digest=$3; within=$4; shift 4
+read -r now _ </proc/uptime
 mkdir -p "$store" || exit 73
 if mkdir "$d" 2>/dev/null; then
     printf '%s\n' "$@" >"$d/argv" &&
+    echo "    " | dd of="$d/r" conv=fsync 2>/dev/null &&
     printf '%s\n' "$digest" | dd of="$d/t" conv=fsync 2>/dev/null && mv "$d/t" "$d/digest" &&
     [ "$(cat "$d/digest")" = "$digest" ] || { rm -rf "$d"; echo "cannot write $d" >&2; exit 74; }
     setsid sh -c '
-        d=$0; s=$(sed "s/.*) //" "/proc/$$/stat" | cut -d" " -f20)
+        d=$0; until=$1; shift; s=$(sed "s/.*) //" "/proc/$$/stat" | cut -d" " -f20)
         echo "$$ $s $(cat /proc/sys/kernel/random/boot_id)" | dd of="$d/t" conv=fsync || exit 1
         mv "$d/t" "$d/pid" || exit 1
+        [ -e "$d/stopped" ] && exit 1
+        read -r now _ </proc/uptime
+        [ "${now%%.*}" -le "$until" ] || { echo "came too late: not begun" >"$d/out"; exit 1; }
         "$@" >"$d/out" 2>&1 </dev/null
-        echo $? | dd of="$d/t" conv=fsync && mv "$d/t" "$d/rc"
-    ' "$d" "$@" >/dev/null 2>&1 </dev/null &
+        printf "%-4s" $? | dd of="$d/r" conv=notrunc,fsync && mv "$d/r" "$d/rc"
+    ' "$d" "$((${now%%.*} + within))" "$@" >/dev/null 2>&1 </dev/null &
     echo started
 elif [ ! -d "$d" ]; then
     echo "cannot make $d" >&2; exit 73
@@ -73,6 +86,8 @@ while :; do
         if [ -f "$d/rc" ]; then state=ENDED; elif [ -f "$d/stopped" ]; then state=STOPPED
         else state=LOST; fi
         break
+    elif [ -f "$d/stopped" ]; then
+        state=STOPPED; break
     else
         state=CLAIMED
     fi
@@ -105,18 +120,34 @@ if [ -f "$d/out" ]; then echo "output so far:"; tail -c 3000 "$d/out"; else echo
 """
 )
 
-# store id tries -> stopped | ended | none
+# store days most -> how many steps were forgotten, of those that have ended that long ago
+CLEAN = (
+    COMMON
+    + r"""
+n=0
+find "$1" -mindepth 2 -maxdepth 2 \( -name rc -o -name stopped \) -mtime "+$2" 2>/dev/null |
+    head -n "$3" |
+    { while read -r f; do rm -rf "${f%/*}" && n=$((n + 1)); done; echo "$n"; }
+"""
+)
+
+# store id tries -> stopped | ended | none: it did not run, and will not
 STOP = (
     COMMON
     + r"""
-d=$1/$2; tries=$3
-[ -d "$d" ] || { echo none; exit 0; }
+umask 077; d=$1/$2; tries=$3
+mkdir -p "$1" || exit 73
+# The claim of one that has not come yet, and a word to one that is about to begin.
+mkdir "$d" 2>/dev/null
 [ -f "$d/rc" ] && { echo ended; exit 0; }
-alive || { echo none; exit 0; }
-: >"$d/stopped"
-kill -TERM "-$p" || { echo none; exit 0; }
-while kill -0 "-$p" 2>/dev/null; do
-    tries=$((tries - 1)); if [ "$tries" -le 0 ]; then kill -KILL "-$p"; break; fi
+: >"$d/stopped" || exit 74
+alive || { if [ -f "$d/rc" ]; then echo ended; else echo none; fi; exit 0; }
+kill -TERM "-$p" 2>/dev/null
+while grouped "$p"; do
+    tries=$((tries - 1))
+    if [ "$tries" -eq 0 ]; then kill -KILL "-$p" 2>/dev/null; fi
+    # One that hangs in the kernel, on its storage, cannot be killed.
+    if [ "$tries" -lt -25 ]; then echo "$d: process group $p cannot be killed" >&2; exit 75; fi
     sleep 0.2
 done
 if [ -f "$d/rc" ]; then echo ended; else echo stopped; fi
