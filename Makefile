@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --n
 DEBIAN_PACKAGES := \
     python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev sanlock python3-sanlock \
     openssh-client openssh-server iproute2 util-linux procps chromium fonts-dejavu-core \
+    postgresql \
     mmdebstrap cpio xorriso isolinux syslinux-common kmod bindfs fuse3 nftables systemd-container \
     socat file xz-utils
 
