@@ -8,6 +8,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from flows.server import TAG
@@ -33,8 +34,12 @@ def load_flow(entry: Entry) -> AnyFlow:
     return found
 
 
-def deployment(entry: Entry, clusters: Mapping[str, Sequence[str]]) -> RunnerDeployment:
+def deployment(
+    entry: Entry, clusters: Mapping[str, Sequence[str]], schedules: Sequence[Schedule] = ()
+) -> RunnerDeployment:
     """Return the deployment of one entry; `clusters` has the hosts' names by cluster.
+
+    These schedules replace all that the server has of it, also when there are none.
 
     A second run of it waits for its turn and is never cancelled for it: a suspended run gives up
     its place, and cancelling the newcomer would hit a half-done run on its way back in.
@@ -47,6 +52,7 @@ def deployment(entry: Entry, clusters: Mapping[str, Sequence[str]]) -> RunnerDep
             limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
         ),
         entrypoint_type=EntrypointType.MODULE_PATH,
+        schedules=list(schedules),
     )
     if not isinstance(made, RunnerDeployment):  # a coroutine, if an event loop runs already
         raise NotAFlow(f"runbook {entry.id}: deployments are made outside of an event loop")

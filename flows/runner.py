@@ -14,6 +14,7 @@ from prefect.runner import Runner
 from flows import journal_sweep
 from flows.deployments import deployment
 from flows.propose import proposing
+from flows.schedules import schedules_of
 from runbooks.catalogue import catalogue
 from tasks.inventory import InventoryError, load_inventory
 from tasks.settings import settings
@@ -52,7 +53,10 @@ def catalogue_deployments() -> Iterator[RunnerDeployment]:
         sys.stderr.write(f"no choice of clusters and hosts in the forms: {error}\n")
         inventory = {}
     clusters = {name: [host.name for host in each.hosts] for name, each in inventory.items()}
-    runbooks = (deployment(entry, clusters) for entry in catalogue().values())
+    runbooks = (
+        deployment(entry, clusters, schedules_of(entry.id, inventory))
+        for entry in catalogue().values()
+    )
     return chain(runbooks, (proposing(),))
 
 

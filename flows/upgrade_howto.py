@@ -17,6 +17,7 @@ from tasks.engine_site import (
     update_engine_packages,
     update_engine_setup,
 )
+from tasks.maintenance_local import BY_FILE
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
 from tasks.status import read_baseline, read_final_status, wait_until_stable
@@ -77,12 +78,12 @@ def by_howto(cluster: str, canary: str | None = None, outside_window: Window = "
         back_up_configuration(site, host)
         keep_hands_off(site, plan, host)
         approve_host_out(site, plan, host)
-        take_host_out(site, host)
+        take_host_out(site, host, BY_FILE)
         update_packages(site, host)
         restart_vdsmd(site, host)
         restart_ha(site, host)
         wait_until_new_agent(site, plan, host)
-        bring_host_back(site, plan, host)
+        bring_host_back(site, plan, host, BY_FILE)
         approve_host_back(site, plan, host)
         leave_for_a_look(site, host)
         bring_engine_vm(site, plan, host)

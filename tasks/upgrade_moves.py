@@ -2,6 +2,7 @@
 
 from tasks.maintenance_checks import find_failover
 from tasks.maintenance_local import (
+    BY_COMMAND,
     end_local_maintenance,
     enter_local_maintenance,
     wait_until_back_in_service,
@@ -19,16 +20,19 @@ from tasks.whiteboard_table import Snapshot
 from tasks.witnesses import records
 
 
-def take_host_out(site: Site, host: str) -> None:
-    """Take a host out of service, the engine VM moved off it first. Raises what its steps raise."""
+def take_host_out(site: Site, host: str, way: str = BY_COMMAND) -> None:
+    """Take a host out of service, the engine VM moved off it first. Raises what its steps raise.
+
+    `way` is BY_FILE under global maintenance, which upstream's command would end.
+    """
     move_engine_vm(site, host)
-    enter_local_maintenance(site, host)
+    enter_local_maintenance(site, host, way)
     wait_until_out_of_service(site, host)
 
 
-def bring_host_back(site: Site, plan: UpgradePlan, host: str) -> None:
+def bring_host_back(site: Site, plan: UpgradePlan, host: str, way: str = BY_COMMAND) -> None:
     """Bring a host back into service and see it there. Raises what its steps raise."""
-    return_host(site, plan, host)
+    return_host(site, plan, host, way)
     wait_until_host_back(site, plan, host)
 
 
@@ -71,11 +75,11 @@ def bring_engine_vm(site: Site, plan: UpgradePlan, host: str) -> Outcome:
 
 
 @change
-def return_host(site: Site, plan: UpgradePlan, host: str) -> Outcome:
+def return_host(site: Site, plan: UpgradePlan, host: str, way: str) -> Outcome:
     """Bring a host back; one that was out of service before the upgrade stays so."""
     if host in plan.resting:
         return Outcome.ALREADY
-    return end_local_maintenance.function(site, host)
+    return end_local_maintenance.function(site, host, way)
 
 
 @wait
