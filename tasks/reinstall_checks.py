@@ -65,7 +65,9 @@ def require_host_to_clean(cluster: str, host: str) -> str:
 
 
 @check
-def require_failed_install(remains: Remains, remove_packages: bool, answer_file: str | None) -> str:
+def require_failed_install(
+    remains: Remains, *, purge_storage: bool, remove_packages: bool, answer_file: str | None
+) -> str:
     """Require that something is left, on a host where it may be removed. Raises CheckRefused."""
     host = remains.host
     if remains.is_node:
@@ -84,7 +86,7 @@ def require_failed_install(remains: Remains, remove_packages: bool, answer_file:
             "a deployment needs the packages that are to be removed",
             "remove them in one run, install them, then deploy with another",
         )
-    if remains.empty and not (remove_packages and remains.packages):
+    if remains.empty and not (purge_storage or (remove_packages and remains.packages)):
         raise CheckRefused(
             f"nothing to clean on {host}: no file, VM, unit or lockspace of an installation",
             "run hosted-engine --deploy",

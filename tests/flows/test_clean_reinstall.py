@@ -85,6 +85,14 @@ def test_the_storage_domain_goes_when_its_id_is_typed(failed: FailedInstall) -> 
     assert "no way back" in evidence
 
 
+def test_a_storage_domain_that_is_all_that_is_left_goes(failed: FailedInstall) -> None:
+    """The deployment broke off before it wrote anything on the host but its answers."""
+    nothing_left(failed)
+    failed.cluster.answers = [CLEAN, PURGE]
+    clean_reinstall.fn("lab", "h1", purge_storage=True)
+    assert not failed.domain.exists()
+
+
 def test_the_storage_domain_stays_when_the_purge_is_rejected(failed: FailedInstall) -> None:
     failed.cluster.answers = [CLEAN, {**REJECTED, "target": SD}]
     with pytest.raises(GateRejected):

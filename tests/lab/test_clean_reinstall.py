@@ -45,9 +45,12 @@ def there(lab: Lab, *paths: str) -> list[str]:
 
 def approve(node: ControlNode, run_id: str, gate: str, target: str) -> None:
     """Approve one gate, its target typed."""
-    node.lab.wait_until(
-        lambda: (node.status(run_id)["gate"] or {}).get("name") == gate, 180, f"gate {gate}"
-    )
+
+    def waits() -> bool:
+        assert not node.ended_as(run_id), node.read("status", run_id)
+        return (node.status(run_id)["gate"] or {}).get("gate") == gate
+
+    node.lab.wait_until(waits, 180, f"gate {gate}")
     words = ("approve", run_id, "--as", "ann", "--reason", "a test", "--set", f"target={target}")
     node.read(*words)
 
