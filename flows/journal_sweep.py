@@ -2,13 +2,15 @@
 
 Gates that nobody answered in time expire; runs whose gate was decided but which were not resumed
 are woken; runs that the server ended without their flow having a word (cancelled, crashed too
-often, a state set by hand) get their end in the journal.
+often, a state set by hand) get their end in the journal; what a cancelled run has sent to the
+hosts is stopped there.
 """
 
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 from prefect.exceptions import PrefectException
@@ -17,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from flows.api import Api, ApiRefused, connect
 from flows.server import TAG, NoServer, Place
+from tasks.cancelled import Cancellations
 from tasks.env import world
 from tasks.gate_prefect import nudge
 from tasks.gates import expire_gates, pending_gates
@@ -46,6 +49,7 @@ class JournalSweep:
     api: Api
     journal: Journal
     noted: set[str] = field(default_factory=set)
+    cancellations: Cancellations = field(default_factory=Cancellations)
 
     def once(self) -> None:
         """Look at all waiting and ended runs."""
@@ -59,9 +63,18 @@ class JournalSweep:
                 nudge(run["id"])
         for run in self.api.runs(FINAL, TAG):
             # By its state: a run that is retried may end again.
-            if run["state"]["id"] not in self.noted:
+            if run["state"]["id"] not in self.noted and self._stopped(run):
                 self.note_end(run["id"])
                 self.noted.add(run["state"]["id"])
+
+    def _stopped(self, run: dict[str, Any]) -> bool:
+        """End what a cancelled run left at work on the hosts; return whether that is settled."""
+        if run["state_type"] != "CANCELLED":
+            return True
+        now = self.api.get(f"/flow_runs/{run['id']}")  # it may have been retried meanwhile
+        if now["state_type"] != "CANCELLED":
+            return True
+        return self.cancellations.end(run["id"], now["state"]["message"] or "cancelled")
 
     def note_end(self, run_id: str) -> None:
         """Write the end of a run that could not write it itself."""

@@ -52,7 +52,7 @@ def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             except Superseded:
                 raise
             except Exception as error:
-                _tell(catalogue()[runbook], error)
+                tell_way_back(catalogue()[runbook], error)
                 _show_timeline(runbook)
                 raise
             _show_timeline(runbook)
@@ -87,7 +87,8 @@ def _show_timeline(runbook: str) -> None:
     show("timeline", text, f"Timeline of run {run.run_id}")
 
 
-def _tell(entry: Entry, error: Exception) -> None:
+def tell_way_back(entry: Entry, error: Exception) -> None:
+    """Tell what the run in force leaves behind, and the way back, as it ends with an error."""
     run = current_run()
     if run is None:
         return

@@ -182,5 +182,8 @@ def _poll(this: Step) -> Poll:
 
 
 def stop_step(this: Step, term_seconds: float) -> str:
-    """Stop a step's whole process group: TERM, then KILL. Return stopped, ended or none."""
+    """Stop a step's whole process group: TERM, then KILL. Return stopped, ended, lost or none.
+
+    What has not begun then never will: its id is taken.
+    """
     return this.ask(STOP, str(max(1, int(term_seconds / 0.2)))).checked().stdout.strip()

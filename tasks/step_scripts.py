@@ -131,7 +131,7 @@ find "$1" -mindepth 2 -maxdepth 2 \( -name rc -o -name stopped \) -mtime "+$2" 2
 """
 )
 
-# store id tries -> stopped | ended | none: it did not run, and will not
+# store id tries -> stopped | ended | lost | none: it has not begun, and will not
 STOP = (
     COMMON
     + r"""
@@ -141,7 +141,10 @@ mkdir -p "$1" || exit 73
 mkdir "$d" 2>/dev/null
 [ -f "$d/rc" ] && { echo ended; exit 0; }
 : >"$d/stopped" || exit 74
-alive || { if [ -f "$d/rc" ]; then echo ended; else echo none; fi; exit 0; }
+if ! alive; then
+    if [ -f "$d/rc" ]; then echo ended; elif [ -f "$d/pid" ]; then echo lost; else echo none; fi
+    exit 0
+fi
 kill -TERM "-$p" 2>/dev/null
 while grouped "$p"; do
     tries=$((tries - 1))

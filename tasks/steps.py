@@ -12,10 +12,11 @@ from uuid import uuid4
 
 from tasks.decisions import Decision, decision_of
 from tasks.env import Shell, world
-from tasks.journal import Entry, Kind, Phase
+from tasks.journal import Draft, Entry, Kind, Phase
 from tasks.plan import planning
 from tasks.runs import current_run, log
 from tasks.step_remote import (
+    Poll,
     Step,
     StepFailed,
     StepLost,
@@ -36,12 +37,15 @@ __all__ = [
     "claimed",
     "lost_gate",
     "record_as_done",
+    "record_ended",
+    "record_stopped",
     "run_once",
     "stop",
 ]
 
 AGAIN = "run it again"
 IT_WAS_DONE = "it was done"
+NO_EXIT_CODE = -1
 STEP_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,120}$")
 
 
@@ -110,7 +114,7 @@ def claimed(shell: Shell, *, step: str) -> bool:
 
 
 def stop(shell: Shell, *, step: str, run_id: str, term_seconds: float = 5.0) -> str:
-    """Stop a step's whole process group: TERM, then KILL. Return stopped, ended or none."""
+    """Stop a step's whole process group: TERM, then KILL. Return stopped, ended, lost or none."""
     this = Step(shell, step, (), run_id, world().step_store)
     return stop_step(this, term_seconds)
 
@@ -126,6 +130,29 @@ def record_as_done(this: Step, decision: Decision) -> None:
     _note(this, Phase.OUTCOME, _payload(StepResult(this.shell.host, 0, "", how, "", this.place), 0))
 
 
+def record_stopped(this: Step, why: str) -> None:
+    """Record from outside of the run that a step has no end of its own, and why."""
+    result = StepResult(this.shell.host, NO_EXIT_CODE, why, "stopped", "", this.place)
+    _append(this, _payload(result, 0))
+
+
+def record_ended(this: Step, poll: Poll) -> None:
+    """Record from outside of the run how a step ended that nobody waited for."""
+    text = this.output.text
+    result = StepResult(this.shell.host, poll.exit_code, text, "ended", poll.sha256, this.place)
+    _append(this, _payload(result, poll.size_bytes))
+
+
+def _append(this: Step, payload: dict[str, object]) -> None:
+    draft = Draft(
+        *(this.run_id, Kind.REMOTE, _entry_name(this), Phase.OUTCOME),
+        host=this.shell.host,
+        via="sweep",
+        payload=payload,
+    )
+    world().journal.append(draft)
+
+
 def _step(shell: Shell, name: str, argv: tuple[str, ...], run_id: str) -> Step:
     """Return a step under its present number: one more for each time it was to be run again."""
     number, journal = 1, world().journal
@@ -138,6 +165,10 @@ def _step(shell: Shell, name: str, argv: tuple[str, ...], run_id: str) -> Step:
 
 
 def _judged(this: Step, result: StepResult, accept: Collection[int]) -> StepResult:
+    if result.exit_code == NO_EXIT_CODE:
+        raise StepStopped(
+            f"{this.shell.host}: step {this.step_id}: {result.stdout}; start a new run"
+        )
     if result.exit_code in accept:
         return result
     raise StepFailed(

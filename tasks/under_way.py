@@ -45,12 +45,13 @@ def _unknown_ends(cluster: str) -> Iterator[Step]:
         begun = {each.step: each for each in entries if each.phase is Phase.INTENT}
         for step, intent in begun.items():
             if step not in ended and intent.host in hosts:
-                yield _step(cluster, intent)
+                yield step_of(cluster, intent)
 
 
-def _step(cluster: str, intent: Entry) -> Step:
-    """Return the step of an intent, under the id that it has on its host."""
+def step_of(cluster: str, intent: Entry) -> Step:
+    """Return the remote step of an intent, under the id that it has on its host."""
     shell = world().shell(cluster, intent.host)
-    step_id = str(intent.payload["step_id"])
-    name = step_id.removeprefix(f"{intent.run_id}.")
-    return Step(shell, name, (), intent.run_id, world().step_store)
+    name = intent.step.removesuffix(f"@{intent.host}")
+    again = str(intent.payload["step_id"]).removeprefix(f"{intent.run_id}.{name}")
+    number = int(again.lstrip("+") or 1)
+    return Step(shell, name, (), intent.run_id, world().step_store, number)
