@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ha.agent_files import AgentFiles
 from ha.agent_log import TurnLog
+from ha.anomaly_watch import AnomalyWatch
 from ha.bell import Bell
 from ha.config import Settings
 from ha.core.actions import Action
@@ -18,7 +19,7 @@ from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
 from ha.core.score import CoreSettings
 from ha.env.ports import BrokerError, BrokerUnreachable, Env
 from ha.execute import ConfUnavailable, Executor
-from ha.observe import Blind, Known, look_at_host, look_at_whiteboard, observation
+from ha.observe import Blind, Known, Sight, look_at_host, look_at_whiteboard, observation
 from ha.publish import Publisher
 from ha.recorder import FlightRecorder
 from ha.telling import Telling
@@ -74,6 +75,7 @@ class Agent:
             host.host_id, socket.gethostname(), host.conf_on_shared_storage, version()
         )
         self._telling = Telling(world.env.broker)
+        self._anomalies = AnomalyWatch(self._telling, settings.anomalies)
         self._executor = Executor(
             world.env.engine_vm, world.files.vm_xml, self._now, world.bell.ring
         )
@@ -127,7 +129,8 @@ class Agent:
         self._keep_host_id()
         maintenance = self._world.files.local_maintenance()
         self._refresh_conf()
-        turn = self._decide(maintenance)
+        written = self._telling.last_block
+        turn, sight = self._decide(maintenance)
         self._memory, self._engine = turn.memory, turn.facts.local.engine
         self._log.turn(turn, epoch=self._epoch())
         self._telling.transitions(turn)
@@ -141,8 +144,9 @@ class Agent:
         )
         alive = [peer.host_id for peer in turn.facts.alive]
         self._telling.alive([self._settings.host_id, *alive])
+        self._anomalies.turn(turn, sight, written=written, epoch=self._epoch())
 
-    def _decide(self, maintenance: bool) -> Turn:
+    def _decide(self, maintenance: bool) -> tuple[Turn, Sight]:
         """Observe, decide and execute; whatever happens in between, the records say it."""
         broker, timing = self._env.broker, self._timing
         local = look_at_host(broker, maintenance=maintenance)
@@ -169,7 +173,7 @@ class Agent:
         before = self._memory
         turn = take_turn(before, seen, settings, perform)
         self._world.recorder.record(before, seen, turn, settings, results)
-        return turn
+        return turn, sight
 
     def _refresh_conf(self) -> None:
         """Fetch vm.conf again; without it the last one counts, and the record tells its age."""
@@ -190,6 +194,7 @@ class Agent:
             self._joining_since = None
         except (BrokerUnreachable, BrokerError) as error:
             if not isinstance(error, BrokerError) or error.kind != "joining":
+                self._anomalies.lease_refused(error, self._now(), epoch=self._epoch())
                 raise Blind(f"Cannot lock the host id: {error}") from error
             now = self._now()
             self._joining_since = self._joining_since or now

@@ -32,7 +32,7 @@ class BrokerService:
 
     Refusals are BrokerError: "not_locked" when the lease on the host id is not held, "joining"
     while it is being taken, "lost_write" when storage forgot a write, "storage" when it fails,
-    "failed" when sanlock does.
+    "host_id_taken", "lockspace" and "failed" when sanlock does.
     """
 
     def __init__(self, env: BrokerEnv, host_id: int, *, interval_seconds: float = 10.0) -> None:
@@ -124,9 +124,9 @@ class BrokerService:
         host_ids, at = live
         return LiveHosts(host_ids, self._env.clock.monotonic() - at)
 
-    def notify(self, event: str, detail: str) -> None:
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a notification."""
-        self._env.notifier.notify(event, detail)
+        self._env.notifier.notify(event, detail, since)
 
 
 @contextmanager

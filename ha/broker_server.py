@@ -129,6 +129,15 @@ def _param(params: Mapping[str, Any], name: str, kind: type) -> Any:
     return value
 
 
+def _since(params: Mapping[str, Any]) -> float | None:
+    since = params.get("since")
+    if since is None:
+        return None
+    if isinstance(since, bool) or not isinstance(since, int | float):
+        raise BrokerError("bad_request", "since must be a number")
+    return float(since)
+
+
 def _block(params: Mapping[str, Any]) -> bytes:
     try:
         return decode_block(_param(params, "block", str))
@@ -149,6 +158,6 @@ _METHODS: Mapping[str, Callable[[Broker, Mapping[str, Any]], object]] = {
     "set_live_hosts": lambda broker, params: broker.set_live_hosts(_ids(params)),
     "live_hosts": _live_hosts,
     "notify": lambda broker, params: broker.notify(
-        _param(params, "event", str), _param(params, "detail", str)
+        _param(params, "event", str), _param(params, "detail", str), _since(params)
     ),
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ha.core.anomalies import AnomalySettings
 from ha.core.score import ScoreSettings
 from ha.core.timing import Timing
 
@@ -57,6 +58,11 @@ class Paths:
     def agent_conf(self) -> Path:
         """Scores and timings."""
         return self.root / "etc/ovirt-hosted-engine-ha/agent.conf"
+
+    @property
+    def events_conf(self) -> Path:
+        """Where Prefect hears of what happens; absent means that it does not."""
+        return self.root / "etc/ovirt-hosted-engine-ha/events.conf"
 
     @property
     def notifications(self) -> Path:
@@ -203,3 +209,4 @@ class Settings:
     host: HostedEngineConf
     agent: AgentConf
     broker: BrokerConf
+    anomalies: AnomalySettings = field(default_factory=AnomalySettings)

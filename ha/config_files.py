@@ -21,11 +21,12 @@ from ha.config import (
     refuse_unknown,
 )
 from ha.config_host import host_conf_of
+from ha.core.anomalies import AnomalySettings
 from ha.core.score import ScoreSettings
 from ha.core.timing import Timing
 
 MAX_PORT = 65535
-T = TypeVar("T", ScoreSettings, Timing)
+T = TypeVar("T", AnomalySettings, ScoreSettings, Timing)
 _EMAIL_KEYS = {
     "smtp-server": "smtp_server",
     "smtp-port": "smtp_port",
@@ -71,17 +72,17 @@ def read_key_values(path: Path) -> dict[str, str]:
 
 def read_agent_conf(path: Path) -> AgentConf:
     """Return agent.conf: sections [score] and [timing], each key optional. Raises ConfigError."""
-    sections = _sections(path, ("score", "timing"))
-    score = _values_of(ScoreSettings, path, sections.get("score", {}))
+    sections = sections_of(path, ("score", "timing"))
+    score = values_of(ScoreSettings, path, sections.get("score", {}))
     if score.cpu_load_penalty_min > score.cpu_load_penalty_max:
         problem = f"{score.cpu_load_penalty_min} is more than cpu-load-penalty-max"
         raise ConfigError(path, "cpu-load-penalty-min", problem, "Set it to the same or less")
-    return AgentConf(score, _values_of(Timing, path, sections.get("timing", {})))
+    return AgentConf(score, values_of(Timing, path, sections.get("timing", {})))
 
 
 def read_broker_conf(path: Path) -> BrokerConf:
     """Return broker.conf: [email], and a pattern for each event in [notify]. Raises ConfigError."""
-    sections = _sections(path, ("email", "notify"))
+    sections = sections_of(path, ("email", "notify"))
     email = sections.get("email", {})
     refuse_unknown(path, email, _EMAIL_KEYS)
     found: dict[str, Any] = {_EMAIL_KEYS[key]: value for key, value in email.items()}
@@ -118,7 +119,8 @@ def _patterns(path: Path, values: Mapping[str, str]) -> dict[str, str]:
     return dict(values)
 
 
-def _sections(path: Path, known: Iterable[str]) -> dict[str, dict[str, str]]:
+def sections_of(path: Path, known: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the sections of a file, none when there is no file. Raises ConfigError."""
     parser = configparser.ConfigParser(interpolation=None)
     if not path.exists():
         return {}
@@ -135,7 +137,8 @@ def _sections(path: Path, known: Iterable[str]) -> dict[str, dict[str, str]]:
     return sections
 
 
-def _values_of(kind: type[T], path: Path, values: Mapping[str, str]) -> T:
+def values_of(kind: type[T], path: Path, values: Mapping[str, str]) -> T:
+    """Return settings with the numbers written, the defaults for the rest. Raises ConfigError."""
     defaults = kind()
     names = {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
     written = {key.replace("-", "_"): value for key, value in values.items()}

@@ -11,7 +11,8 @@ from ha.agent_run import run_agent
 from ha.bell import QueueBell
 from ha.broker import BrokerService
 from ha.broker_server import BrokerServer
-from ha.config import HostedEngineConf, Paths, Settings
+from ha.config import ConfigError, HostedEngineConf, Paths, Settings
+from ha.config_events import read_events_conf, with_anomaly_settings
 from ha.config_files import load_settings
 from ha.deploy_storage import LOCKSPACE_NAME
 from ha.env import network_probes
@@ -19,7 +20,7 @@ from ha.env.clock import HostClock
 from ha.env.engine_vm import LibvirtEngineVm
 from ha.env.lockspace import SanlockLockspace
 from ha.env.notifier import MailNotifier
-from ha.env.ports import BrokerEnv, Env
+from ha.env.ports import BrokerEnv, Env, Notifier
 from ha.env.probes import HostProbes
 from ha.env.whiteboard import StorageWhiteboard
 from ha.recorder import FlightRecorder
@@ -55,7 +56,7 @@ def serve_broker(paths: Paths) -> None:
 
 def serve_agent(paths: Paths) -> None:
     """Run the agent until SIGTERM or SIGINT. Raises ConfigError and what run_agent raises."""
-    settings = load_settings(paths)
+    settings = _agent_settings(paths)
     clock = HostClock()
     domain = storage_domain_of(settings.host.values, paths.root)
     link = BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS)
@@ -90,9 +91,39 @@ def broker_env(settings: Settings) -> BrokerEnv:
             monotonic=clock.monotonic,
             pause=clock.sleep,
         ),
-        notifier=MailNotifier(settings.broker, paths.notifications),
+        notifier=notifier_of(settings),
         read_domain=partial(StorageWhiteboard(domain.special("metadata")).read_blocks, [0]),
     )
+
+
+def _agent_settings(paths: Paths) -> Settings:
+    settings = load_settings(paths)
+    try:
+        return with_anomaly_settings(settings)
+    except ConfigError as error:
+        log.error("The usual limits for anomalies count: %s", error)
+        return settings
+
+
+def notifier_of(settings: Settings) -> Notifier:
+    """Return who tells people: by mail, and by events when events.conf says where to.
+
+    A broken events.conf is logged: HA does not stop because somebody cannot be told.
+    """
+    mail = MailNotifier(settings.broker, settings.paths.notifications)
+    try:
+        events = read_events_conf(settings.paths.events_conf)
+        if events is None:
+            return mail
+        events.credentials()
+    except ConfigError as error:
+        log.error("No events are sent: %s", error)
+        return mail
+    # Who sends no events need not carry what sends them.
+    from ha.env.event_notifier import EventNotifier, Notifiers  # noqa: PLC0415
+
+    log.info("Events go to %s", events.url)
+    return Notifiers((mail, EventNotifier(events)))
 
 
 def network_probe(host: HostedEngineConf) -> network_probes.Probe:

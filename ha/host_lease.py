@@ -18,6 +18,9 @@ JOIN_WAIT_SECONDS = 5.0
 # At shutdown systemd ends the VM at the same time as the services.
 BUSY_SECONDS = 20.0
 BUSY_PAUSE_SECONDS = 0.2
+# sanlock_rv.h: what is read of a lease is none, torn, or another lockspace's (-223 magic, ...,
+# -229 checksum).
+SANLK_NO_LOCKSPACE = range(-229, -209)
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +140,12 @@ def _sanlock_trouble() -> Iterator[None]:
     try:
         yield
     except HostIdTaken as error:
-        raise BrokerError("failed", f"the host id is taken: {error}") from error
+        # EINVAL: it is this host itself that already holds another id.
+        kind = "failed" if error.code == errno.EINVAL else "host_id_taken"
+        raise BrokerError(kind, f"the host id is taken: {error}") from error
     except LockspaceFailed as error:
-        raise BrokerError("failed", str(error)) from error
+        raise BrokerError(_kind_of(error.code), str(error)) from error
+
+
+def _kind_of(code: int) -> str:
+    return "lockspace" if code in SANLK_NO_LOCKSPACE else "failed"

@@ -33,6 +33,8 @@ class Sight:
     global_maintenance: bool
     bad: tuple[Block, ...]
     known: Known
+    own: bytes | None = None
+    """Our own block, when the whole range was read; empty when it is."""
 
 
 def look_at_host(broker: Broker, *, maintenance: bool) -> Local:
@@ -55,7 +57,7 @@ def look_at_whiteboard(
 ) -> Sight:
     """Read the blocks of the known hosts, now and then all of them. Raises Blind.
 
-    Our own block is never read back: what counts is what we see ourselves.
+    Our own block decides nothing: what counts is what we see ourselves.
     """
     full = now - known.full_read_at >= full_read_seconds
     wanted = None if full else sorted({GLOBAL_BLOCK, *known.host_ids} - {host_id})
@@ -72,6 +74,7 @@ def look_at_whiteboard(
         global_maintenance=_global_maintenance(blocks),
         bad=tuple(block for block in blocks if block.bad),
         known=known,
+        own=raw.get(host_id, b"") if full else None,
     )
 
 

@@ -65,9 +65,9 @@ class BrokerLink:
         live = self._call("live_hosts")
         return LiveHosts(tuple(live["host_ids"]), live["age_seconds"])
 
-    def notify(self, event: str, detail: str) -> None:
-        """Queue a notification."""
-        self._call("notify", {"event": event, "detail": detail})
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
+        """Queue a notification; `since` in seconds since 1970, None: just now."""
+        self._call("notify", {"event": event, "detail": detail, "since": since})
 
     def _call(
         self,

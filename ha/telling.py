@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 EVENT = "state_transition"
+ANOMALY = "anomaly"
 
 
 class Telling:
@@ -21,13 +22,17 @@ class Telling:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self.last_block: bytes | None = None
+        """What was written last, None when that is not known."""
 
     def publish(self, record: Record) -> None:
         """Write this host's block. Raises Blind."""
+        block, self.last_block = encode_record(record), None
         try:
-            self._broker.write_block(encode_record(record))
+            self._broker.write_block(block)
         except (BrokerUnreachable, BrokerError) as error:
             raise Blind(f"Cannot write the whiteboard: {error}") from error
+        self.last_block = block
 
     def transitions(self, turn: Turn) -> None:
         """Have people notified of every change of state."""
@@ -35,6 +40,10 @@ class Telling:
             if step.old is not step.new:
                 detail = f"{step.old.value}-{step.new.value}"
                 self._tell(self._broker.notify, EVENT, detail)
+
+    def anomaly(self, kind: str, detail: str, *, since: float) -> None:
+        """Have people told what is wrong, and since when (seconds since 1970)."""
+        self._tell(self._broker.notify, f"{ANOMALY}.{kind}", detail, since=since)
 
     def alive(self, host_ids: Sequence[int]) -> None:
         """Give the list of hosts alive, for the status command."""

@@ -55,8 +55,9 @@ class MailNotifier:
         self._failure_logged_at: float | None = None
         threading.Thread(target=self._send_all, name="notifier", daemon=True).start()
 
-    def notify(self, event: str, detail: str) -> None:
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a mail if broker.conf asks for this event; never blocks, never raises."""
+        del since  # upstream's mail has no place for it
         pattern = self._settings.notify.get(event)
         if pattern is None or not re.search(pattern, detail.lower()):
             return

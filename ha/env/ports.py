@@ -68,7 +68,7 @@ class BrokerUnreachable(EnvError):
 
 
 class BrokerError(EnvError):
-    """`kind`: "not_locked", "joining", "storage", "lost_write", "bad_request" or "failed"."""
+    """`kind`: not_locked joining host_id_taken lockspace storage lost_write bad_request failed."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")
@@ -177,8 +177,8 @@ class Probes(Protocol):
 class Notifier(Protocol):
     """Tells people."""
 
-    def notify(self, event: str, detail: str) -> None:
-        """Queue a message about this event; never blocks, never raises."""
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
+        """Queue a message; never blocks, never raises. `since` 1970, in seconds; None: now."""
 
 
 class Monitors(Protocol):
@@ -193,8 +193,8 @@ class Monitors(Protocol):
     def live_hosts(self) -> LiveHosts:
         """The list kept last."""
 
-    def notify(self, event: str, detail: str) -> None:
-        """Queue a notification."""
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
+        """Queue a notification; `since` as in Notifier."""
 
 
 class SharedWhiteboard(Protocol):

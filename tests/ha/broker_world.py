@@ -150,11 +150,13 @@ class BrokerWorld:
     vm: ScriptedVm = field(default_factory=ScriptedVm)
     probes: ScriptedProbes = field(default_factory=ScriptedProbes)
     notes: list[str] = field(default_factory=list)
+    since: list[float | None] = field(default_factory=list)
     domain: MemoryWhiteboard = field(default_factory=MemoryWhiteboard)
 
-    def notify(self, event: str, detail: str) -> None:
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Keep the note."""
         self.notes.append(f"{event} {detail}")
+        self.since.append(since)
 
     @property
     def env(self) -> BrokerEnv:

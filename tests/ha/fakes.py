@@ -87,6 +87,7 @@ class FakeBroker:
     live: tuple[int, ...] = ()
     released: int = 0
     notes: list[str] = field(default_factory=list)
+    since: list[float] = field(default_factory=list)
     reads: list[Sequence[int] | None] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
 
@@ -106,9 +107,11 @@ class FakeBroker:
         self._check()
         return LiveHosts(self.live, 0.0)
 
-    def notify(self, event: str, detail: str) -> None:
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
         self._check()
         self.notes.append(f"{event} {detail}")
+        if since is not None:
+            self.since.append(since)
 
     def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
         self._check()

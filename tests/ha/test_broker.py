@@ -154,7 +154,7 @@ def test_a_lockspace_that_cannot_be_left_in_time_does_not_hold_the_shutdown(
 
 def test_a_host_id_that_is_taken_is_an_error(broker: Broker, world: BrokerWorld) -> None:
     world.lockspace.host_id = 8
-    with refused("failed"):
+    with refused("host_id_taken"):
         broker.lock_host_id()
 
 
@@ -168,7 +168,9 @@ def test_the_list_of_live_hosts_has_an_age(broker: Broker, world: BrokerWorld) -
 
 def test_notes_reach_the_notifier(broker: Broker, world: BrokerWorld) -> None:
     broker.notify("state_transition", "EngineDown-EngineStart")
-    assert world.notes == ["state_transition EngineDown-EngineStart"]
+    broker.notify("anomaly.two-vms", "ids 1, 2", 1_700_000_000.5)
+    assert world.notes == ["state_transition EngineDown-EngineStart", "anomaly.two-vms ids 1, 2"]
+    assert world.since == [None, 1_700_000_000.5]
 
 
 def test_monitors_keep_their_types(broker: Broker) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ha import host_lease
-from ha.env.ports import BrokerError, LockspaceFailed
+from ha.env.ports import BrokerError, HostIdTaken, LockspaceFailed
 from ha.host_lease import HostLease
 from tests.ha.broker_world import MemoryLockspace
 
@@ -134,3 +134,24 @@ def test_a_lockspace_that_stays_in_use_is_kept_and_told(
         "A lockspace is kept: no sanlock",
         "A lockspace is kept: in use",
     ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (LockspaceFailed("magic", -223), "lockspace"),
+        (LockspaceFailed("checksum", -229), "lockspace"),
+        (LockspaceFailed("name", -226), "lockspace"),
+        (LockspaceFailed("timeout", -202), "failed"),
+        (LockspaceFailed("paxos", -230), "failed"),
+        (LockspaceFailed("no daemon", errno.ECONNREFUSED), "failed"),
+        (HostIdTaken("busy", -262), "host_id_taken"),
+        (HostIdTaken("this host holds another", errno.EINVAL), "failed"),
+    ],
+)
+def test_why_it_was_refused(refusal: LockspaceFailed, kind: str) -> None:
+    lockspace = MemoryLockspace()
+    lockspace.trouble = [refusal]
+    with pytest.raises(BrokerError) as refused:
+        HostLease(lockspace, MemoryLockspace(), 1).lock()
+    assert refused.value.kind == kind

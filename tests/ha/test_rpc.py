@@ -59,6 +59,8 @@ def ask(path: Path, *lines: bytes) -> list[dict[str, Any]]:
         b'{"method": "write_block", "params": {"block": "AAAA"}}',
         b'{"method": "set_global_maintenance", "params": {"on": "yes"}}',
         b'{"method": "notify", "params": {"event": "x"}}',
+        b'{"method": "notify", "params": {"event": "x", "detail": "y", "since": "now"}}',
+        b'{"method": "notify", "params": {"event": "x", "detail": "y", "since": true}}',
     ],
 )
 def test_a_bad_request_is_answered_and_the_next_is_served(served: Path, line: bytes) -> None:

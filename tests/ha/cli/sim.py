@@ -72,7 +72,7 @@ class SimBroker:
         self._stumble()
         return self.live
 
-    def notify(self, event: str, detail: str) -> None:
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
         raise AssertionError("the command notifies nobody")
 
     def lock_host_id(self) -> None:

@@ -1,0 +1,78 @@
+"""events.conf: where Prefect hears of what happens, and how long an anomaly must last.
+
+`[events]` has `url` (Prefect's API, as http://control:4200/api), `cluster`, and if wanted `host`
+and `auth-file`, a file of root's alone with "user:password". `[anomalies]` has limits in seconds.
+"""
+
+import socket
+import stat
+import urllib.parse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ha.config import ConfigError, Settings, refuse_unknown
+from ha.config_files import sections_of, values_of
+from ha.core.anomalies import AnomalySettings
+
+_KEYS = ("url", "cluster", "host", "auth-file")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class EventsConf:
+    """Where events go, and what they say they come from."""
+
+    url: str
+    cluster: str
+    host: str
+    auth_file: Path | None = None
+
+    def credentials(self) -> str:
+        """Read "user:password", empty without a file; raises ConfigError if others may read it."""
+        if self.auth_file is None:
+            return ""
+        try:
+            mode = self.auth_file.stat().st_mode
+            text = self.auth_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            problem = f"cannot be read: {error}"
+            raise ConfigError(self.auth_file, "file", problem, "Check that it is there") from error
+        if mode & _OTHERS:
+            raise ConfigError(self.auth_file, "mode", "others may read it", "Run: chmod 600")
+        if ":" not in text:
+            raise ConfigError(self.auth_file, "file", "is not user:password", "Write it so")
+        return text
+
+
+def read_events_conf(path: Path) -> EventsConf | None:
+    """Return where events go, None when there is no such file. Raises ConfigError."""
+    sections = sections_of(path, ("events", "anomalies"))
+    if "events" not in sections:
+        return None
+    values = sections["events"]
+    refuse_unknown(path, values, _KEYS)
+    for key in ("url", "cluster"):
+        if not values.get(key):
+            raise ConfigError(path, key, "is missing", f"Write {key}=... below [events]")
+    parts = urllib.parse.urlsplit(values["url"])
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        remedy = "Write it as http://control:4200/api; a password goes into auth-file"
+        raise ConfigError(path, "url", "is no address of Prefect's API", remedy)
+    auth = values.get("auth-file")
+    return EventsConf(
+        values["url"].rstrip("/"),
+        values["cluster"],
+        values.get("host") or socket.gethostname(),
+        Path(auth) if auth else None,
+    )
+
+
+def read_anomaly_settings(path: Path) -> AnomalySettings:
+    """Return how long anomalies must last; each key is optional. Raises ConfigError."""
+    sections = sections_of(path, ("events", "anomalies"))
+    return values_of(AnomalySettings, path, sections.get("anomalies", {}))
+
+
+def with_anomaly_settings(settings: Settings) -> Settings:
+    """Return the settings with those of events.conf. Raises ConfigError."""
+    return replace(settings, anomalies=read_anomaly_settings(settings.paths.events_conf))
