@@ -1,11 +1,6 @@
 """watch: look at a cluster from outside and tell what is wrong; changes nothing."""
 
-from collections.abc import Iterable
-from datetime import timedelta
-
 from prefect import flow
-from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.schedules import IntervalSchedule
 
 from tasks.runs import recorded_run
 from tasks.watch import read_every_host, read_report, read_storage
@@ -23,16 +18,3 @@ def watch(cluster: str) -> None:
     found = read_anomalies(cluster, hosts, storage)
     tell_anomalies(cluster, found)
     read_report(cluster, hosts, storage, found)
-
-
-def watch_schedules(
-    clusters: Iterable[str], every_seconds: float, *, active: bool
-) -> list[DeploymentScheduleCreate]:
-    """Return one schedule a cluster."""
-    interval = IntervalSchedule(interval=timedelta(seconds=every_seconds))
-    return [
-        DeploymentScheduleCreate(
-            schedule=interval, active=active, parameters={"cluster": name}, slug=f"{ID}-{name}"
-        )
-        for name in clusters
-    ]

@@ -99,6 +99,7 @@ class Cluster(_Table):
     migration: Migration | None = None
     engine: EngineAccess | None = None
     upgrade: UpgradeSettings = UpgradeSettings()
+    watch_seconds: int | None = Field(default=None, ge=10)  # between two runs of `watch`
     hosts: tuple[Host, ...] = Field(min_length=1)
 
     def host(self, name: str) -> Host:
@@ -119,8 +120,7 @@ class Cluster(_Table):
         """
         if name != ENGINE or self.engine is None:
             return self.host(name), self.ssh
-        at = self.engine
-        # It has no host id, as it is not a host.
+        at = self.engine  # it has no host id, as it is not a host
         place = Host.model_construct(name=ENGINE, address=at.address, port=at.port, host_id=0)
         return place, at.ssh or self.ssh
 

@@ -1,6 +1,7 @@
 """The watch: it sees each anomaly from outside, tells it once, and changes nothing."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ import pytest
 
 from flows.enter_global_maintenance import enter_maintenance
 from flows.proposals import RUNBOOKS
-from flows.watch import watch, watch_schedules
+from flows.schedules import schedules_of
+from flows.watch import watch
+from tasks.inventory import Inventory, InventoryError
+from tasks.lock import acquire
+from tasks.runs import entered_run
 from tests.fake_cluster import GARBAGE, TOO_NEW, FakeCluster, fake_cluster, unreachable
 from tests.fake_lockspace import FakeLockspace, zeros
 from tests.fake_vm import add_vm
@@ -190,18 +195,21 @@ def test_the_event_is_as_a_host_would_send_it(watched: Watched) -> None:
 
 def test_it_needs_no_lock(watched: Watched) -> None:
     """Another run holds the cluster, as one that waits at a gate does."""
-    from tasks.lock import acquire  # noqa: PLC0415
-    from tasks.runs import entered_run  # noqa: PLC0415
-
     parameters: dict[str, Any] = {"cluster": "lab"}
     with entered_run("metadata-too-new", parameters=parameters, run_id="holder") as run:
         acquire(watched.cluster.world.journal, run.run_id, attempt=run.attempt)
         assert watched.look() == {}
 
 
-def test_each_cluster_has_its_own_schedule() -> None:
-    made = watch_schedules(("one", "two"), 300, active=False)
-    assert [(s.slug, s.parameters, s.active) for s in made] == [
-        ("watch-one", {"cluster": "one"}, False),
-        ("watch-two", {"cluster": "two"}, False),
-    ]
+def test_a_cluster_is_watched_as_often_as_the_inventory_says() -> None:
+    tables = "".join(
+        f'[clusters.{name}]\n{often}\n[clusters.{name}.ssh]\nkey_file = "/k"\nknown_hosts = "/h"\n'
+        f'[[clusters.{name}.hosts]]\nname = "h"\naddress = "192.0.2.{n}"\nhost_id = 1\n'
+        for n, (name, often) in enumerate((("one", "watch_seconds = 300"), ("two", "")), 1)
+    )
+    clusters = Inventory.parse(tables, "inventory.toml").clusters
+    [made] = schedules_of("watch", clusters)
+    assert (made.interval, made.parameters) == (timedelta(seconds=300), {"cluster": "one"})
+    assert schedules_of("metadata-too-new", clusters) == []
+    with pytest.raises(InventoryError, match="watch_seconds"):
+        Inventory.parse(tables.replace("300", "1"), "inventory.toml")
