@@ -41,7 +41,7 @@ class Api:
     def post(self, path: str, body: Json | None = None) -> Any:
         return self.request("POST", path, body or {})
 
-    def request(self, method: str, path: str, body: Json | None = None) -> Any:
+    def request(self, method: str, path: str, body: Json | list[Json] | None = None) -> Any:
         """Return the decoded answer.  Raises ApiRefused, or NoServer when patience ends."""
         deadline = time.monotonic() + self._patience_seconds
         while True:

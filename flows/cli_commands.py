@@ -39,6 +39,7 @@ from flows.server import Place, ServerRecord, credentials
 from runbooks.catalogue import catalogue
 from runbooks.pages import page
 from tasks.decisions import pending_gates
+from tasks.policy import policy_of
 from tasks.settings import settings
 from tasks.timeline import timeline
 
@@ -71,6 +72,7 @@ def run(runbook: str, cluster: str | None, pairs: Sequence[str], how: How) -> No
 def start(session: Session, runbook: str, pairs: Sequence[str], how: How) -> None:
     """Start a run of a served runbook and follow it, unless told not to."""
     require_served_inventory(session.record, settings().inventory)
+    policy_of(settings())
     deployment = find_deployment(session.api, runbook)
     parameters = parse_parameters(deployment["parameter_openapi_schema"], pairs)
     run_id = start_run(session.api, deployment, parameters, how.approver or login())

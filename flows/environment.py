@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.server import HOST, Place, ServeRefused, closed_file, credentials
+from tasks.settings import FILES
 
 # Nothing here may call home or offer a paid service.  The second UI asks an analytics host even
 # with analytics switched off, so the first one is served.
@@ -49,8 +50,9 @@ def _environment(place: Place, url: str, auth: str) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")
     }
-    if inventory := inherited.get("RUNBOOKS_INVENTORY"):
-        inherited["RUNBOOKS_INVENTORY"] = str(Path(inventory).expanduser().absolute())
+    for name in (f"RUNBOOKS_{each.upper()}" for each in FILES):
+        if file := inherited.get(name):
+            inherited[name] = str(Path(file).expanduser().absolute())
     return {
         **inherited,
         **SILENT,

@@ -1,9 +1,9 @@
 """Keeping journal and server together, every few seconds, in a thread of the runner.
 
 Gates that nobody answered in time expire; runs whose gate was decided but which were not resumed
-are woken; runs that the server ended without their flow having a word (cancelled, crashed too
-often, a state set by hand) get their end in the journal; what a cancelled run has sent to the
-hosts is stopped there.
+are woken; gates that wait are told of; runs that the server ended without their flow having a
+word (cancelled, crashed too often, a state set by hand) get their end in the journal; what a
+cancelled run has sent to the hosts is stopped there.
 """
 
 import threading
@@ -18,13 +18,15 @@ from prefect.logging import get_logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from flows.api import Api, ApiRefused, connect
-from flows.server import TAG, NoServer, Place
+from flows.gate_notices import tell_waiting
+from flows.server import TAG, NoServer, Place, read_record
 from tasks.cancelled import Cancellations
 from tasks.env import world
 from tasks.gate_prefect import nudge
 from tasks.gates import expire_gates, pending_gates
 from tasks.inventory import InventoryError
 from tasks.journal import Draft, Entry, Journal, JournalError, Kind, Phase
+from tasks.policy import PolicyError
 from tasks.settings import settings
 
 EVERY_SECONDS = 3.0
@@ -36,6 +38,7 @@ TROUBLE = (
     NoServer,
     InventoryError,
     JournalError,
+    PolicyError,
     PrefectException,
     SQLAlchemyError,
     httpx.HTTPError,
@@ -48,6 +51,7 @@ class JournalSweep:
 
     api: Api
     journal: Journal
+    ui_url: str = ""
     noted: set[str] = field(default_factory=set)
     cancellations: Cancellations = field(default_factory=Cancellations)
 
@@ -55,6 +59,8 @@ class JournalSweep:
         """Look at all waiting and ended runs."""
         for gate in expire_gates():
             log(f"run {gate.run_id}: gate {gate.gate} expired")
+        for line in tell_waiting(self.api, self.journal, self.ui_url):
+            log(line)
         for run in self.api.runs(("PAUSED",), TAG):
             if decided(self.journal.entries(run["id"])) and not pending_gates(
                 self.journal, run["id"]
@@ -126,8 +132,10 @@ def keep_sweeping() -> None:
         time.sleep(EVERY_SECONDS)
         try:
             if sweep is None:
-                api = connect(Place(settings().home.absolute()))
-                sweep = JournalSweep(api, world().journal)
+                place = Place(settings().home.absolute())
+                api = connect(place)
+                ui_url = settings().ui_url or read_record(place).ui_url
+                sweep = JournalSweep(api, world().journal, ui_url)
             sweep.once()
         except TROUBLE as trouble:
             log(f"sweep: {type(trouble).__name__}: {trouble}")

@@ -13,6 +13,7 @@ from flows.api import Api, ApiRefused
 from flows.automations import ensure_automations
 from flows.children import Child, WallTime, bound_log, end_leftovers, tail
 from flows.environment import environment, server_environment
+from flows.gate_notices import ensure_notices, notice_url
 from flows.proposals import ensure_proposals
 from flows.server import (
     HOST,
@@ -27,6 +28,7 @@ from flows.server import (
     write_record,
 )
 from flows.sweep import continue_crashed, settle_orphans
+from tasks.policy import policy_of
 from tasks.settings import settings
 
 START_LIMIT_SECONDS = 180.0
@@ -50,6 +52,11 @@ class Supervisor:
     def __init__(
         self, place: Place, port: int, say: Say, runner: Sequence[str] = RUNNER_ARGV
     ) -> None:
+        chosen = settings()
+        policy_of(chosen)  # what the gates could not be held to is refused before anything runs
+        self.notice_url = notice_url(
+            chosen.notify_url_path(), required=chosen.notify_url_file is not None
+        )
         self.place = place
         self.say = say
         self.lock = take_lock(place)
@@ -133,6 +140,7 @@ class Supervisor:
         if self.runner.alive():
             if not self.ready and polled_since(self.api, TAG, self.runner.started_wall):
                 ensure_proposals(self.api)
+                ensure_notices(self.api, TAG, self.notice_url)
                 self.ready = True
                 self._record()
                 self.say(f"ready: {self.record().ui_url}")

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     policy: Path | None = None  # what a gate asks for, by risk class
     allowed_signers: Path | None = None  # whose signed approvals count
     notify_url_file: Path | None = None  # where gates that wait are told
+    ui_url: str = ""  # how the approvers reach the UI, if not at 127.0.0.1
     journal_url: str = ""
     gate_expires_seconds: int = Field(default=86_400, gt=0)
     connect_timeout_seconds: float = Field(default=10.0, gt=0)
