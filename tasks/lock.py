@@ -11,13 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tasks.journal import Draft, Entry, Journal, JournalError, Kind, Phase
 from tasks.journal_records import entry_of
 from tasks.journal_rules import LOCK_BROKEN
 from tasks.journal_tables import EntryRow, RunRow
+
+BREAK_LOCK = "break-lock"  # the runbook
 
 
 class ClusterLocked(JournalError):
@@ -110,6 +112,8 @@ def held_by(run_id: str) -> Callable[[Session], None]:
 
     def guard(session: Session) -> None:
         run = session.get(RunRow, run_id)
+        if run is not None and run.runbook == BREAK_LOCK:
+            return  # what it changes is the lock itself, and that in one transaction
         held = None if run is None else _holder_in(session, run.cluster)
         if held is None or held.run_id != run_id:
             who = "nobody does" if held is None else f"run {held.run_id} does"
@@ -125,22 +129,26 @@ def control_node() -> str:
     return socket.gethostname()
 
 
-def break_lock(journal: Journal, run_id: str, seen: Holder, *, attempt: int, why: str) -> None:
+def break_lock(
+    journal: Journal, run_id: str, seen: Holder, *, last_seq: int, attempt: int, why: str
+) -> None:
     """Take a cluster's lock from a run that has not ended, and end that run for good.
 
     One transaction: the old run gets a new attempt that nobody has, so that its process can
     write no more; its end is recorded (`as` LOCK_BROKEN), so that it cannot be entered again;
     and this run has the lock. Nothing is done if this run has it already.
-    Raises: ClusterLocked if the lock is not held any more as it was seen; Superseded.
+    `last_seq` is the old run's last entry as it was seen: if it has written since, it lives.
+    Raises: ClusterLocked if the lock is not held any more as it was seen, or so; Superseded.
     """
     with journal.transaction() as session:
         held = _holder_in(session, seen.cluster)
         if held is not None and held.run_id == run_id:
             return
-        if held is None or held.seq != seen.seq:
+        last = session.scalar(select(func.max(EntryRow.seq)).filter_by(run_id=seen.run_id))
+        if held is None or held.seq != seen.seq or last != last_seq:
             raise ClusterLocked(
-                f"cluster {seen.cluster} is not held any more by run {seen.run_id} as it was shown:"
-                " nothing was broken; look again"
+                f"cluster {seen.cluster} is not held any more by run {seen.run_id} as it was shown,"
+                " or that run has written since: nothing was broken; look again"
             )
         broken = session.get_one(RunRow, seen.run_id)
         broken.attempt += 1

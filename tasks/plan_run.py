@@ -5,7 +5,7 @@ from typing import Any
 
 from runbooks.catalogue import Entry
 from tasks.env import world
-from tasks.lock import holder
+from tasks.lock import BREAK_LOCK, holder
 from tasks.plan import LeavePlan, LeaveStep, Plan, PlanImpossible, PlanPart, State, plan_mode
 from tasks.runs import planned_run
 
@@ -33,7 +33,8 @@ def make_plan(
             raise PlanImpossible(
                 f"{entry.id}: after `{last}`: {error}; what follows needs its `foretold`"
             ) from error
-    findings = (*_held(cluster), *_refusals(plan.parts))
+    held = () if entry.id == BREAK_LOCK else _held(cluster)
+    findings = (*held, *_refusals(plan.parts))
     return Plan(entry.id, cluster, dict(parameters), tuple(plan.parts), findings)
 
 

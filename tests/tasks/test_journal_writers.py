@@ -99,7 +99,13 @@ def test_a_process_whose_lock_is_broken_is_refused_its_next_append(journal_url: 
     attempt = journal.open_run(a_run("new")).attempt
     seen = holder(journal, "lab")
     assert seen is not None
-    break_lock(journal, "new", seen, attempt=attempt, why="bob says so")
+    while True:  # it lives, so it may write between the look and the break
+        last = journal.entries("old")[-1].seq
+        try:
+            break_lock(journal, "new", seen, last_seq=last, attempt=attempt, why="bob says so")
+            break
+        except ClusterLocked as refused_to_us:
+            assert "has written since" in str(refused_to_us)
     number, refused = results.get(timeout=60)
     process.join(60)
     assert "this process must stop" in refused

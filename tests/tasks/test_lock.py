@@ -5,8 +5,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.journal import Draft, Journal, Kind, Phase, Run, Superseded
-from tasks.lock import ClusterLocked, LockNotHeld, acquire, held_by, holder, release
+from tasks.journal import Draft, Journal, Kind, LockBroken, Phase, Run, Superseded
+from tasks.lock import (
+    ClusterLocked,
+    LockNotHeld,
+    acquire,
+    break_lock,
+    control_node,
+    held_by,
+    holder,
+    release,
+)
 
 
 def opened(journal: Journal, run_id: str, cluster: str = "lab") -> int:
@@ -109,3 +118,81 @@ def test_of_ten_that_race_one_wins(journal: Journal) -> None:
     for racer in racers:
         racer.join()
     assert (len(won), len(lost)) == (1, 9)
+
+
+def broken(journal: Journal) -> tuple[int, int]:
+    """Break r1's lock for r2; return both attempts."""
+    first, second = opened(journal, "r1"), opened(journal, "r2")
+    acquire(journal, "r1", attempt=first)
+    seen = holder(journal, "lab")
+    assert seen is not None
+    last = journal.entries("r1")[-1].seq
+    break_lock(journal, "r2", seen, last_seq=last, attempt=second, why="bob says so")
+    return first, second
+
+
+def test_its_holder_names_the_control_node(journal: Journal) -> None:
+    acquire(journal, "r1", attempt=opened(journal, "r1"))
+    held = holder(journal, "lab")
+    assert held is not None
+    assert held.node == control_node()
+    with pytest.raises(ClusterLocked, match=f"control node {control_node()}") as refused:
+        acquire(journal, "r2", attempt=opened(journal, "r2"))
+    assert "runbook run break-lock --cluster lab" in str(refused.value)
+
+
+def test_a_broken_run_can_write_no_more_nor_be_entered_again(journal: Journal) -> None:
+    first, second = broken(journal)
+    for draft in (
+        Draft("r1", Kind.CHANGE, "write", Phase.INTENT, attempt=first),
+        Draft("r1", Kind.RUN, "zero", Phase.ENDED, attempt=first),
+    ):
+        with pytest.raises(Superseded):
+            journal.append(draft)
+    with pytest.raises(LockBroken, match="by run r2: bob says so"):
+        opened(journal, "r1")
+    held = holder(journal, "lab")
+    assert held is not None
+    assert held.run_id == "r2"
+    release(journal, "r2", attempt=second)
+    assert holder(journal, "lab") is None
+
+
+def test_the_break_is_on_record_and_done_once(journal: Journal) -> None:
+    _, second = broken(journal)
+    seen = holder(journal, "lab")
+    assert seen is not None
+    break_lock(journal, "r2", seen, last_seq=0, attempt=second, why="again")
+    ended, taken = journal.entries()[-2:]
+    assert (ended.run_id, ended.payload["as"]) == ("r1", "lock broken")
+    assert taken.payload["taken_over_from"] == "r1"
+    assert taken.payload["because"] == "lock broken"
+
+
+def test_what_is_not_as_it_was_seen_is_not_broken(journal: Journal) -> None:
+    first, second = opened(journal, "r1"), opened(journal, "r2")
+    acquire(journal, "r1", attempt=first)
+    seen = holder(journal, "lab")
+    assert seen is not None
+    last = journal.entries("r1")[-1].seq
+    journal.append(Draft("r1", Kind.LOOK, "look", Phase.NOTE, attempt=first))
+    with pytest.raises(ClusterLocked, match="has written since: nothing was broken"):
+        break_lock(journal, "r2", seen, last_seq=last, attempt=second, why="x")
+    release(journal, "r1", attempt=first)
+    last = journal.entries("r1")[-1].seq
+    with pytest.raises(ClusterLocked, match="not held any more by run r1"):
+        break_lock(journal, "r2", seen, last_seq=last, attempt=second, why="x")
+    journal.append(Draft("r1", Kind.LOOK, "look", Phase.OUTCOME, attempt=first))
+
+
+def test_only_break_lock_changes_without_the_lock(journal: Journal) -> None:
+    run = Run("b1", "break-lock", "lab", {}, "ann", "test", datetime.now(UTC), 0)
+    attempt = journal.open_run(run).attempt
+    acquire(journal, "r1", attempt=opened(journal, "r1"))
+    intent = Draft("b1", Kind.CHANGE, "take_lock_over", Phase.INTENT, attempt=attempt)
+    journal.append(intent, held_by("b1"))
+    with pytest.raises(LockNotHeld):
+        journal.append(
+            Draft("r2", Kind.CHANGE, "x", Phase.INTENT, attempt=opened(journal, "r2")),
+            held_by("r2"),
+        )
