@@ -15,6 +15,7 @@ from tasks.lockspace_restore import (
     restore_lockspace_area,
 )
 from tasks.report import tells_way_back
+from tasks.restore import fetch_backup
 from tasks.runs import recorded_run
 from tasks.services import require_stopped
 from tasks.under_way import require_nothing_under_way
@@ -35,10 +36,11 @@ def restore_lockspace(cluster: str, run_id: str) -> None:
     site = require_lockspace_restorable(cluster, target, lockspace, backup)
     require_stopped(site)
     proof = require_left(site, lockspace)
+    backup = fetch_backup(site, backup)
     # A person's word, then a second look.
     approve_lockspace_restore(site, lockspace, backup, proof)
     require_lockspace_still_restorable(site, lockspace, backup)
     restore_lockspace_area(site, lockspace, backup)
-    prove_lockspace_restored(site, lockspace, backup)
+    prove_lockspace_restored(site, backup)
     # Everything stays stopped: what comes next is for a person to decide.
     read_lockspace_next_steps(site, lockspace)

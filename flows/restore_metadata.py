@@ -3,7 +3,10 @@
 from prefect import flow
 
 from tasks.approvals import approve_restore
-from tasks.backup import (
+from tasks.checks import require_hosts_ready, require_one_configuration, require_one_target
+from tasks.report import tells_way_back
+from tasks.restore import (
+    fetch_backup,
     prove_restored,
     read_next_steps,
     require_backup_record,
@@ -11,8 +14,6 @@ from tasks.backup import (
     require_still_restorable,
     restore_backup,
 )
-from tasks.checks import require_hosts_ready, require_one_configuration, require_one_target
-from tasks.report import tells_way_back
 from tasks.runs import recorded_run
 from tasks.services import require_stopped
 from tasks.under_way import require_nothing_under_way
@@ -31,6 +32,7 @@ def restore_metadata(cluster: str, run_id: str) -> None:
     target = require_one_target(cluster, volume)
     site = require_restorable(cluster, target, backup)
     proof = require_stopped(site)
+    backup = fetch_backup(site, backup)
     # A person's word, then a second look.
     approve_restore(site, backup, proof)
     require_still_restorable(site, backup)

@@ -5,19 +5,15 @@ from prefect import flow
 from tasks.approvals import approve_write
 from tasks.backup import back_up_whiteboard
 from tasks.checks import (
-    require_acting_host,
     require_backup_space,
     require_bad_block,
+    require_host_to_act,
     require_hosts_ready,
     require_known_writers,
     require_one_configuration,
     require_one_target,
 )
-from tasks.maintenance import (
-    enter_global_maintenance,
-    leave_global_maintenance,
-    wait_until_hands_off,
-)
+from tasks.maintenance import leave_global_maintenance
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
 from tasks.services import (
@@ -29,6 +25,12 @@ from tasks.services import (
     wait_until_stopped,
 )
 from tasks.status import read_baseline, read_block_table, read_final_status, wait_until_stable
+from tasks.stop_first import (
+    approve_stop_first,
+    enter_global_maintenance,
+    read_hold,
+    wait_until_hands_off,
+)
 from tasks.under_way import require_nothing_under_way
 from tasks.zeroing import prove_write, require_unchanged, write_maintenance_flag, write_zeros
 
@@ -46,13 +48,15 @@ def zero_metadata(cluster: str, canary: str | None = None, backup_directory: str
     volume = require_one_configuration(cluster)
     target = require_one_target(cluster, volume)
     require_bad_block(cluster, target)
-    require_known_writers(cluster, target)
-    site = require_acting_host(cluster, target, canary)
+    writers = require_known_writers(cluster, target)
+    site = require_host_to_act(cluster, target, writers, canary)
     require_backup_space(site, backup_directory)
     baseline = read_baseline(site)
-    # Hands off, then stop everybody who writes, and prove it.
-    enter_global_maintenance(site)
-    wait_until_hands_off(site)
+    # Hands off, by the agents or by a person's word; then all who write are stopped.
+    hold = read_hold(site, writers)
+    approve_stop_first(site, hold)
+    enter_global_maintenance(site, hold)
+    wait_until_hands_off(site, hold)
     for host in site.hosts:
         stop_services(site, host)
     proof = wait_until_stopped(site)

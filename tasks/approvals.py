@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from tasks.backup import Backup, restore_command
+from tasks.backup import Backup, backup_lines, restore_command
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
+from tasks.lockspace_area import ranges
 from tasks.run_site import Site
 from tasks.services import StoppedProof
 from tasks.whiteboard_table import BlockRow, Snapshot, bad_ids, blocks_markdown
@@ -76,9 +77,9 @@ def write_evidence(
         [
             f"## Zero blocks of the whiteboard of {site.cluster}\n",
             *_where(site, proof),
-            f"- blocks to be zeroed: **{', '.join(map(str, host_ids))}** "
+            f"- blocks to be zeroed: **{_zeroed(host_ids)}** "
             f"({len(host_ids)} x 4096 bytes), or everything, as you choose",
-            *_backup_lines(backup),
+            *backup_lines(backup),
             _engine_line(baseline),
             *_commands(site, host_ids),
             "Block 0 (maintenance=1) is written again before any agent starts.\n",
@@ -91,6 +92,11 @@ def write_evidence(
             f"To approve, type the name of the cluster: `{site.cluster}`",
         ]
     )
+
+
+def _zeroed(host_ids: tuple[int, ...]) -> str:
+    """Return the blocks in few words: of a whole file of garbage they are two thousand."""
+    return ranges(host_ids) or "none, an earlier run has done it"
 
 
 def _commands(site: Site, host_ids: tuple[int, ...]) -> list[str]:
@@ -116,7 +122,7 @@ def restore_evidence(site: Site, backup: Backup, proof: StoppedProof) -> str:
         [
             f"## Write the backup over the whiteboard of {site.cluster}\n",
             *_where(site, proof),
-            *_backup_lines(backup),
+            *backup_lines(backup),
             "\n### Command\n",
             "```",
             restore_command(backup),
@@ -137,13 +143,6 @@ def _where(site: Site, proof: StoppedProof) -> list[str]:
         f"found by {', '.join(target.links)}",
         f"- agents and brokers proven stopped on: **{', '.join(proof.hosts)}**; no byte changed "
         f"in {proof.quiet_seconds:.0f} s; host ids that published a clean stop: {said}",
-    ]
-
-
-def _backup_lines(backup: Backup) -> list[str]:
-    return [
-        f"- backup: **{backup.host}:{backup.path}** ({backup.size_bytes} bytes)",
-        f"- SHA-256 of volume and backup: `{backup.sha256}`",
     ]
 
 

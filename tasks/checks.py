@@ -2,6 +2,7 @@
 
 from itertools import takewhile
 
+from ha.core.record import Verdict
 from tasks.env import HostKeyRefused, HostUnreachable, Ran, Shell, ShellError, world
 from tasks.hosts import HostLook, host_ids, host_names, look_at_hosts, on_all, sh
 from tasks.limits import limit
@@ -9,8 +10,10 @@ from tasks.metadata import Target, Volume, find_target, read_volume
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
+from tasks.runs import log
+from tasks.unfinished import left_behind
 from tasks.whiteboard_table import BlockRow, bad_ids, block_rows
-from tasks.witnesses import bad_blocks, changed_blocks, read_raw, records
+from tasks.witnesses import bad_blocks, changed_blocks, maintenance_flag, read_raw, records
 
 NOT_FOUND = (126, 127)
 SPARE_BYTES = 64 * 1024 * 1024
@@ -51,13 +54,21 @@ def require_one_target(cluster: str, volume: Volume) -> Target:
 
 @check
 def require_bad_block(cluster: str, target: Target) -> tuple[BlockRow, ...]:
-    """Require at least one bad block on the storage; returns all rows. Raises CheckRefused."""
-    rows = block_rows(_read(cluster, next(iter(_ids_by_host(cluster))), target))
-    if not bad_ids(rows):
+    """Require a bad block on the storage, or an earlier run that zeroed them and did not finish.
+
+    Returns all rows. Raises CheckRefused.
+    """
+    data = _read(cluster, next(iter(_ids_by_host(cluster))), target)
+    rows = block_rows(data)
+    if bad_ids(rows):
+        return rows
+    left = left_behind(cluster, held=maintenance_flag(data))
+    if left is None:
         raise CheckRefused(
             f"nothing to repair: every block of {target.path} can be read",
             "look for another cause of the symptom",
         )
+    log().warning("run %s wrote and did not finish: this run goes on from there", left)
     return rows
 
 
@@ -80,10 +91,11 @@ def require_known_writers(cluster: str, target: Target) -> tuple[int, ...]:
             "the inventory",
             "add that host to the inventory, or stop and undeploy it",
         )
-    bad = [block.host_id for block in bad_blocks(after) if block.host_id in ids]
     looks = {each.host_id: each for each in look_at_hosts(cluster, limit("look_seconds"))}
-    for host_id in bad:
-        _require_not_newer(host_id, looks, writes=host_id in writers)
+    for block in bad_blocks(after):
+        # Of a host that does not write, only a version that is too new speaks for a newer agent.
+        if block.host_id in writers or (block.host_id in ids and block.verdict is Verdict.TOO_NEW):
+            _require_not_newer(block.host_id, looks, writes=block.host_id in writers)
     return writers
 
 

@@ -131,6 +131,7 @@ class World:
     gate_expires_seconds: int = 86_400
     lost_contact_retries: int = 3
     policy: Policy = Policy()
+    backups: Path | None = None  # copies of backups, on the control node; none if not given
     ask: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] | None = None
 
     def shell(self, cluster: str, host: str) -> Shell:

@@ -1,6 +1,6 @@
 """The gates of the lockspace runbooks: what is shown, what is asked."""
 
-from tasks.backup import Backup, restore_command
+from tasks.backup import Backup, backup_lines, restore_command
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
 from tasks.lockspace import Diagnosis, Lockspace, diagnosis_markdown
@@ -19,7 +19,7 @@ def approve_lockspace_write(
         f"## Initialise the lockspace hosted-engine of {site.cluster}\n",
         *_where(site, lockspace, proof),
         f"- written: the first MiB, **{count} free host ids**; all leases in it are forgotten",
-        *_backup_lines(backup),
+        *backup_lines(backup),
         "- the engine VM and all guests keep running: their leases are in the storage domain's "
         "own lockspace, which is sound and not touched",
         f"\n### Diagnosis\n\n{diagnosis_markdown(lockspace, found)}\n",
@@ -39,7 +39,7 @@ def approve_lockspace_restore(
     lines = [
         f"## Write the old lockspace of {site.cluster} back\n",
         *_where(site, lockspace, proof),
-        *_backup_lines(backup),
+        *backup_lines(backup),
         "\n### Command\n",
         f"```\n{restore_command(backup)}\n```",
         "Agents and brokers stay stopped afterwards. The lockspace will be broken again: way "
@@ -68,11 +68,4 @@ def _where(site: Site, lockspace: Lockspace, proof: LeftProof) -> list[str]:
         f"up, found by {', '.join(target.links)}",
         f"- agents and brokers stopped, and no sanlock in the lockspace, on: "
         f"**{', '.join(proof.hosts)}**; no byte changed in {proof.quiet_seconds:.0f} s",
-    ]
-
-
-def _backup_lines(backup: Backup) -> list[str]:
-    return [
-        f"- backup: **{backup.host}:{backup.path}** ({backup.size_bytes} bytes)",
-        f"- SHA-256 of area and backup: `{backup.sha256}`",
     ]

@@ -1,13 +1,6 @@
 """Write a run's backup of the lockspace back, while no host is in it."""
 
-from tasks.backup import (
-    Backup,
-    ChecksumDiffers,
-    recorded_backup,
-    restorable,
-    site_of,
-    written_back,
-)
+from tasks.backup import Backup, recorded_backup
 from tasks.lockspace import Lockspace
 from tasks.lockspace_leave import require_still_out, still_joined
 from tasks.lockspace_write import back_up_lockspace
@@ -15,6 +8,7 @@ from tasks.metadata import Target
 from tasks.recorded import Outcome, change, check, look, wait
 from tasks.refusal import CheckRefused
 from tasks.report import show
+from tasks.restore import proved_restored, require_whole, restore_site, written_back
 from tasks.run_site import Site
 
 STEP = "restore_lockspace_area"
@@ -34,9 +28,7 @@ def require_lockspace_restorable(
 
     Returns the place, with the backup's host as the one that acts. Raises CheckRefused.
     """
-    site = site_of(cluster, target, backup)
-    restorable(site.at(lockspace.target), backup)
-    return site
+    return restore_site(cluster, target, lockspace.target, backup)
 
 
 @check
@@ -45,26 +37,20 @@ def require_lockspace_still_restorable(site: Site, lockspace: Lockspace, backup:
     joined = still_joined(site, lockspace)
     if joined is not None:
         raise CheckRefused(joined, "stop agents and brokers on all hosts and run this again")
-    return restorable(site.at(lockspace.target), backup)
+    return require_whole(site, backup)
 
 
 @change
 def restore_lockspace_area(site: Site, lockspace: Lockspace, backup: Backup) -> Outcome:
     """Write the backup over the area, exactly once. Raises CheckRefused."""
     require_still_out(site, lockspace, STEP)
-    return written_back(site.at(lockspace.target), backup, STEP)
+    return written_back(site, backup, STEP)
 
 
 @wait
-def prove_lockspace_restored(site: Site, lockspace: Lockspace, backup: Backup) -> str:
+def prove_lockspace_restored(site: Site, backup: Backup) -> str:
     """Prove from another host that the area equals the backup. Raises ChecksumDiffers."""
-    path = lockspace.target.path
-    found = site.at(lockspace.target).digest(site.witness, path)
-    if found != backup.sha256:
-        raise ChecksumDiffers(
-            f"{path} seen from {site.witness} has {found}, the backup {backup.sha256}"
-        )
-    return found
+    return proved_restored(site, backup)
 
 
 @look(foretold=lambda site, lockspace: ())

@@ -37,4 +37,5 @@ def real_world() -> World:
         gate_expires_seconds=chosen.gate_expires_seconds,
         lost_contact_retries=chosen.lost_contact_retries,
         policy=policy_of(chosen),
+        backups=chosen.home / "backups",
     )

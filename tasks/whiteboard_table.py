@@ -14,6 +14,8 @@ from ha.core.record import (
 from tasks.hosts import HostLook
 
 LONGEST_MESSAGE = 200
+# Of a whole file of garbage, two thousand rows say no more than these, and nobody reads them.
+MOST_ROWS = 60
 EMPTY = bytes(BLOCK_BYTES)
 
 
@@ -56,7 +58,8 @@ def block_rows(data: bytes) -> tuple[BlockRow, ...]:
                 BlockRow(0, block.verdict.value, False, "(cluster)", said[record.maintenance])
             )
         else:
-            message = (block.message or "")[:LONGEST_MESSAGE]
+            room = LONGEST_MESSAGE if len(rows) < MOST_ROWS else 0
+            message = (block.message or "")[:room]
             # A bad block is garbage: what it "says" must not break the table it is shown in.
             shown = "".join(c if c.isprintable() else "?" for c in message)
             rows.append(BlockRow(block.host_id, block.verdict.value, block.bad, message=shown))
@@ -94,13 +97,17 @@ def blocks_markdown(rows: Sequence[BlockRow]) -> str:
         "| block | verdict | host | state | engine VM | score | remark |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
+    shown = rows if len(rows) <= MOST_ROWS else [*[r for r in rows if not r.bad], *_few(rows)]
+    for row in sorted(shown, key=lambda row: row.host_id):
         verdict = f"**{row.verdict}**" if row.bad else row.verdict
         engine = f"{row.vm}, {row.health}" if row.vm else ""
         score = "" if row.score is None else str(row.score)
         remark = row.message or ("stopped cleanly" if row.stopped else "")
         cells = (str(row.host_id), verdict, row.hostname, row.state, engine, score, remark)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    hidden = len(rows) - len(shown)
+    if hidden:
+        lines.append(f"\n... and {hidden} more blocks that are bad, of {len(bad_ids(rows))} in all")
     return "\n".join(lines)
 
 
@@ -119,6 +126,11 @@ def snapshot_markdown(title: str, snapshot: Snapshot) -> str:
         for host in snapshot.hosts
     ]
     return "\n".join([*lines, "", blocks_markdown(snapshot.rows)])
+
+
+def _few(rows: Sequence[BlockRow]) -> list[BlockRow]:
+    """Return the first bad rows."""
+    return [row for row in rows if row.bad][:MOST_ROWS]
 
 
 def _host_row(record: Record, verdict: str) -> BlockRow:

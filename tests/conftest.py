@@ -30,7 +30,8 @@ def group_of(item: pytest.Item) -> str | None:
     """The tests that share this name run in one worker, one after the other."""
     layer, *_ = item.path.relative_to(TESTS).parts
     if layer == "lab":
-        return "by hand" if "by_hand" in getattr(item, "fixturenames", ()) else "lab"
+        own = {"by_hand", "block_lab"}.intersection(getattr(item, "fixturenames", ()))
+        return "by hand" if own else "lab"
     if item.path.name == "test_supervisor.py":
         return "supervisor"
     return layer if layer in {"flows", "tasks"} else None

@@ -119,7 +119,7 @@ class FakeCluster:
             stopped=False,
             conf_on_shared_storage=True,
             local_conf_timestamp=0,
-            extra=f"state={state}\nstopped=False\n",
+            extra=f"version={host.get('version')}\nstate={state}\nstopped=False\n",
         )
 
 
@@ -149,6 +149,7 @@ def fake_cluster(
         journal=Journal(f"sqlite:///{tmp_path / 'journal.db'}"),
         inventory=Inventory.parse(text, "inventory.toml"),
         clock=FakeClock(lambda before, after: None),
+        backups=tmp_path / "control-node/backups",
     )
     cluster = FakeCluster(tmp_path, hosts, world, next(iter(hosts)))
     cluster.world = replace(world, clock=FakeClock(cluster.passed), ask=cluster.ask)

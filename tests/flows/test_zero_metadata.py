@@ -1,5 +1,6 @@
 """The runbook metadata-too-new and its undo, whole, on fake hosts over a real file."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -235,6 +236,7 @@ def test_the_undo_refuses_a_damaged_backup(cluster: FakeCluster) -> None:
         zero_metadata.fn("lab")
     with next((cluster.folder / "h2").rglob("*.img")).open("r+b") as backup:
         backup.write(b"oops")
+    shutil.rmtree(cluster.folder / "control-node")
     with pytest.raises(CheckRefused, match="has checksum"):
         restore_metadata.fn("lab", last_run_id(cluster))
 

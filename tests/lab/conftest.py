@@ -80,6 +80,19 @@ def dd(lab: Lab) -> Iterator[WatchedDd]:
 
 
 @pytest.fixture(scope="module")
+def block_lab() -> Iterator[Lab]:
+    """Two hosts over devices, hosted engine deployed, the engine answering."""
+    cluster = Lab(_name("block"), storage="block", hosts=2, timing=TIMING, say=_say)
+    try:
+        cluster.up()
+        cluster.deploy()
+        cluster.wait_for_engine()
+        yield cluster
+    finally:
+        cluster.down()
+
+
+@pytest.fixture(scope="module")
 def by_hand() -> Iterator[ByHand]:
     """Three hosts in a lockspace, without HA monitor: the engine VM is started by hand."""
     cluster = Lab(_name("hand"), say=_say)

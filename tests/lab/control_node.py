@@ -104,7 +104,14 @@ class ControlNode(Command):
         """
         inventory = load_inventory(self.inventory)
         pool = ShellPool(inventory, ShellLimits())
-        world = World(pool.shell, self.journal, inventory, SystemClock(), ask=ask or nobody)
+        world = World(
+            pool.shell,
+            self.journal,
+            inventory,
+            SystemClock(),
+            backups=self.home / "backups",
+            ask=ask or nobody,
+        )
         with use_world(world), mock.patch(LIMITS, return_value=self.catalogue):
             yield
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runbooks.catalogue import catalogue
-from tasks import backup, zeroing
+from tasks import backup, restore, zeroing
 from tasks.checks import require_acting_host
 from tasks.journal import Kind, Phase
 from tasks.metadata import Target
@@ -70,7 +70,7 @@ def test_nothing_is_written_while_a_service_runs(cluster: FakeCluster, quiet: Si
         zeroing.write_zeros.function(quiet, approved(ALL, made))
     cluster.put(3, GARBAGE)
     with pytest.raises(CheckRefused, match="h3: agent inactive, broker active"):
-        backup.restore_backup.function(quiet, made)
+        restore.restore_backup.function(quiet, made)
     assert cluster.block(3) == GARBAGE
     assert cluster.block(52) == TOO_NEW
 
@@ -84,7 +84,7 @@ def test_a_backup_damaged_after_the_approval_is_not_written(
     with Path(cluster.hosts["h2"].here(made.path)).open("r+b") as copy:
         copy.write(b"oops")
     with pytest.raises(StepFailed, match="is not the backup that was approved"):
-        backup.restore_backup.function(quiet, made)
+        restore.restore_backup.function(quiet, made)
     assert cluster.file.read_bytes() == before
 
 
