@@ -1,11 +1,46 @@
 """The gates of the maintenance runbooks: what is shown, what is asked, what follows."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 
-from tasks.gates import gate
+from pydantic import Field
+
+from tasks.gates import GateForm, gate
 from tasks.limits import limit
 from tasks.run_site import Site
 from tasks.whiteboard_table import Snapshot, blocks_markdown
+
+
+class HowMoved(StrEnum):
+    """What is done about an engine VM that libvirt cannot migrate."""
+
+    MIGRATED = "I have migrated it in the engine"
+    RESTART = "restart: shut it down and start it elsewhere"
+
+
+class MoveForm(GateForm):
+    """The form of the gate where the engine can migrate its VM."""
+
+    how: HowMoved = Field(
+        default=HowMoved.MIGRATED, description="A restart takes the engine down for minutes."
+    )
+
+
+def ask_how_to_move(evidence: str, *, by_engine: bool) -> HowMoved:
+    """Ask how the engine VM leaves its host, and return it; without an engine only by a restart.
+
+    Raises GateRejected, GateExpired.
+    """
+    decision = gate(
+        "approve_move",
+        evidence=evidence,
+        risk="A2",
+        form=MoveForm if by_engine else GateForm,
+        expires_seconds=int(limit("gate_expires_seconds")),
+    )
+    return (
+        HowMoved(decision.fields.get("how", HowMoved.MIGRATED)) if by_engine else HowMoved.RESTART
+    )
 
 
 def approve_engine_start(site: Site, baseline: Snapshot, leases: Sequence[str]) -> None:

@@ -24,8 +24,9 @@ EVERY_SECONDS = 2.0
 # virsh(1): the client, not a daemon, leads the migration; so it ends when the client is stopped.
 MIGRATE = ("virsh", "migrate", "--live", "--verbose")
 HAS_VDSM = """
-command -v vdsm-client >/dev/null && { echo yes; exit 0; }
-systemctl cat vdsmd.service >/dev/null 2>&1 && echo yes || echo no
+if command -v vdsm-client >/dev/null || [ -e /etc/init.d/vdsmd ] ||
+  systemctl cat vdsmd.service 2>/dev/null | grep -q .
+then echo yes; else echo no; fi
 """
 REACH = ("virsh", "--readonly", "--connect")
 

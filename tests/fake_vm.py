@@ -3,9 +3,16 @@
 The verbs have upstream's holes: maintenance modes that end one another, and exit codes that lie.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
+from tasks.env import World
+from tasks.inventory import Migration
+from tasks.maintenance_checks import VM_CONF
 from tests.fake_cluster import FakeCluster
 from tests.fake_host import HEAD
 
+BY_TCP = Migration(uri="qemu+tcp://{host}/system", data_uri="tcp://{address}", unsafe=True)
 YES = {"decision": "approve", "approver": "ann", "reason": "ticket 7"}
 NO = {"decision": "reject", "approver": "bob", "reason": "not tonight"}
 # A host has the VM if its folder has the file `vm`; no two get it, as the lease sees to it.
@@ -49,12 +56,31 @@ case "$1 $2" in
 esac
 """
 
+SANLOCK = """
+[ -f "$state/vm" ] || [ -f "$state/leaked-lease" ] || exit 0
+echo "r 5d0b1a2c-sd:disk-volume:/rhev/x/disk-volume.lease:0:4 p 307"
+"""
+
 
 def add_vm(cluster: FakeCluster) -> None:
     """Give every host of the cluster libvirt and the VM verbs."""
     for host in cluster.hosts.values():
         folder = host.root / "bin"
         (folder / "hosted-engine").rename(folder / "hosted-engine.base")
-        for name, script in (("hosted-engine", VERBS), ("virsh", VIRSH)):
+        for name, script in (("hosted-engine", VERBS), ("virsh", VIRSH), ("sanlock", SANLOCK)):
             (folder / name).write_text(HEAD + script)
             (folder / name).chmod(0o755)
+        conf = host.root / "etc/ovirt-hosted-engine/hosted-engine.conf"
+        conf.write_text(conf.read_text() + "vm_disk_id=disk-image\nvm_disk_vol_id=disk-volume\n")
+        vm_conf = Path(host.here(VM_CONF))
+        vm_conf.parent.mkdir(parents=True)
+        vm_conf.write_text("vmName=HostedEngine\nmemSize=96\n")
+
+
+def by_libvirt(cluster: FakeCluster, migration: Migration | None = BY_TCP) -> World:
+    """Return the cluster's world with an inventory that lets libvirt migrate, or does not."""
+    inventory = cluster.world.inventory
+    lab = inventory.cluster("lab").model_copy(update={"migration": migration})
+    changed = inventory.model_copy(update={"clusters": {"lab": lab}})
+    cluster.world = replace(cluster.world, inventory=changed)
+    return cluster.world
