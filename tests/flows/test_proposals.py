@@ -8,6 +8,7 @@ import pytest
 
 from flows.proposals import EVENTS, RUNBOOKS, WATCH, proposals
 from runbooks.catalogue import catalogue
+from tasks.journal import Kind, Phase
 from tests.flows.conftest import Served, wait_for
 
 pytestmark = pytest.mark.slow
@@ -49,10 +50,6 @@ def runs_of(served: Served, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def proposed(served: Served) -> list[dict[str, Any]]:
-    return [run for run in runs_of(served, RUNBOOK) if run["state_type"] != "FAILED"]
-
-
 def completed(served: Served) -> int:
     """How many events were dealt with."""
     return sum(run["state_type"] == "COMPLETED" for run in runs_of(served, "propose"))
@@ -91,6 +88,22 @@ def test_events_propose_one_run_that_waits_with_the_evidence(served: Served) -> 
     served.runbook("approve", again, "--as", "ann", "--reason", "go on")
     wait_for(lambda: served.ended_as(again) == "completed")
     assert mark.exists()
+
+
+def test_a_proposal_that_would_be_refused_ends_and_asks_nobody(served: Served) -> None:
+    before = len(runs_of(served, RUNBOOK))
+    refuse = served.home / "refuse"
+    refuse.touch()
+    try:
+        post(served)
+        wait_for(lambda: len(runs_of(served, RUNBOOK)) == before + 1)
+        run = runs_of(served, RUNBOOK)[0]["id"]
+        wait_for(lambda: served.state(run) == "Failed")
+    finally:
+        refuse.unlink()
+    [ended] = [e for e in served.journal.entries(run) if e.phase is Phase.ENDED]
+    assert "require_no_refusal: nothing is wrong" in ended.payload["why"]
+    assert not [e for e in served.journal.entries(run) if e.kind is Kind.GATE]
 
 
 @pytest.mark.parametrize(("kind", "cluster"), [(KIND, "nowhere"), ("made-up", "lab")])

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from prefect import flow
 
+from tasks.env import world
 from tasks.gates import TargetForm, gate
 from tasks.plan import planning
-from tasks.recorded import Outcome, change, look
+from tasks.recorded import Outcome, change, check, look
+from tasks.refusal import CheckRefused
 from tasks.runs import log, recorded_run
 from tasks.settings import settings
+from tasks.steps import run_once
 
 
 @change
@@ -26,9 +29,23 @@ def count(cluster: str, folder: str, name: str, seconds: float) -> Outcome:
     return Outcome.CHANGED
 
 
+@change
+def send(cluster: str, host: str, seconds: float) -> Outcome:
+    """Let a host be at work for a while."""
+    argv = ["sh", "-c", 'echo begun; sleep "$1" | cat; echo done', "_", str(seconds)]
+    run_once(world().shell(cluster, host), argv, step="send", timeout_seconds=seconds + 60)
+    return Outcome.CHANGED
+
+
 @flow(name="sample")
 @recorded_run("metadata-too-new")
-def sample(cluster: str, folder: str, seconds: float = 0.0, expires_seconds: int = 0) -> None:
+def sample(
+    cluster: str,
+    folder: str,
+    seconds: float = 0.0,
+    expires_seconds: int = 0,
+    remote_seconds: float = 0.0,
+) -> None:
     """Do three steps, asking before the last one if a gate is wanted.
 
     Args:
@@ -36,7 +53,10 @@ def sample(cluster: str, folder: str, seconds: float = 0.0, expires_seconds: int
         folder: where the executions are counted
         seconds: how long the middle step takes
         expires_seconds: how long the gate is open; 0 for no gate
+        remote_seconds: how long the first host is at work; 0 for not at all
     """
+    if remote_seconds:
+        send(cluster, "h1", remote_seconds)
     count.named("first")(cluster, folder, "first", 0.0)
     count.named("middle")(cluster, folder, "middle", seconds)
     if expires_seconds:
@@ -57,10 +77,19 @@ def read_nothing(cluster: str) -> str:
     return cluster
 
 
+@check
+def require_no_refusal(cluster: str) -> str:
+    """Refuse if a test wants it."""
+    if (settings().home / "refuse").exists():
+        raise CheckRefused("nothing is wrong", "look elsewhere")
+    return cluster
+
+
 @flow(name="proposed sample")
 @recorded_run("leave-global-maintenance")
 def proposed_sample(cluster: str) -> None:
     """Leave a file behind, where a run that waits must have left none."""
     read_nothing(cluster)
+    require_no_refusal(cluster)
     if planning() is None:
         (settings().home / "proposed-and-approved").touch()
