@@ -14,7 +14,8 @@ from tasks.decisions import Decision, decision_of
 from tasks.env import Shell, world
 from tasks.journal import Draft, Entry, Kind, Phase
 from tasks.plan import planning
-from tasks.runs import current_run, log
+from tasks.runs import current_run
+from tasks.step_output import LoggedOutput
 from tasks.step_remote import (
     Poll,
     Step,
@@ -91,11 +92,14 @@ def run_once(
         return _judged(this, _result_of(entry), accept)
     _note(this, Phase.INTENT, {"argv": list(this.argv), "step_id": this.step_id})
     how = start(this)
+    logged = LoggedOutput(shell.host, step, this.place)
     try:
-        poll = wait(this, timeout_seconds, progress or _logged(this))
+        poll = wait(this, timeout_seconds, progress or logged)
     except StepFailed as error:
         _note(this, Phase.FAILURE, {"error": type(error).__name__, "why": str(error)})
         raise
+    finally:
+        logged.end()
     result = StepResult(shell.host, poll.exit_code, this.output.text, how, poll.sha256, this.place)
     _note(this, Phase.OUTCOME, _payload(result, poll.size_bytes))
     return _judged(this, result, accept)
@@ -213,11 +217,3 @@ def _result_of(entry: Entry) -> StepResult:
     return StepResult(
         entry.host, was["exit_code"], was["output"], "recorded", was["sha256"], was["place"]
     )
-
-
-def _logged(this: Step) -> Callable[[str], None]:
-    def progress(text: str) -> None:
-        for line in text.splitlines():
-            log().info("%s %s: %s", this.shell.host, this.name, line)
-
-    return progress
