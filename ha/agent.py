@@ -75,7 +75,9 @@ class Agent:
             host.host_id, socket.gethostname(), host.conf_on_shared_storage, version()
         )
         self._telling = Telling(world.env.broker)
-        self._anomalies = AnomalyWatch(self._telling, settings.anomalies)
+        self._anomalies = AnomalyWatch(
+            self._telling, settings.anomalies, settings.paths.anomalies, now=self._now()
+        )
         self._executor = Executor(
             world.env.engine_vm, world.files.vm_xml, self._now, world.bell.ring
         )

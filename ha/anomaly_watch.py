@@ -1,13 +1,14 @@
 """The agent's watch for anomalies: what it sees is logged, and told to the broker once."""
 
 import logging
+from pathlib import Path
 
+from ha.anomaly_memory import load_watch, save_watch
 from ha.core.anomalies import (
     OF_THE_LEASE,
     Anomaly,
     AnomalySettings,
     Kind,
-    Watch,
     anomalies_of,
     keep_watch,
 )
@@ -27,12 +28,15 @@ _LEASE_TROUBLE = {
 
 
 class AnomalyWatch:
-    """What is wrong as this agent sees it; nothing here raises or waits."""
+    """What is wrong as this agent sees it, remembered in `file`; nothing here raises or waits."""
 
-    def __init__(self, telling: Telling, settings: AnomalySettings) -> None:
+    def __init__(
+        self, telling: Telling, settings: AnomalySettings, file: Path, *, now: Monotonic
+    ) -> None:
         self._telling = telling
         self._settings = settings
-        self._watch = Watch()
+        self._file = file
+        self._watch = load_watch(file, now)
         self._stranger: Anomaly | None = None
 
     def turn(self, turn: Turn, sight: Sight, *, written: bytes | None, epoch: float) -> None:
@@ -63,6 +67,7 @@ class AnomalyWatch:
             anomaly = told.anomaly
             log.error("Anomaly %s: %s", anomaly.kind.value, anomaly.detail)
             self._telling.anomaly(anomaly.kind.value, anomaly.detail, since=epoch + told.since)
+        save_watch(self._file, self._watch, now)
 
 
 def _stranger(host_id: int, found: bytes, written: bytes | None) -> Anomaly | None:

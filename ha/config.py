@@ -100,6 +100,11 @@ class Paths:
         return self.run / "broker.socket"
 
     @property
+    def anomalies(self) -> Path:
+        """What the agent knows to be wrong, over its restarts."""
+        return self.run / "anomalies.json"
+
+    @property
     def logs(self) -> Path:
         """The folder of agent.log and broker.log."""
         return self.root / "var/log/ovirt-hosted-engine-ha"

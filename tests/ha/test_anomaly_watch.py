@@ -1,5 +1,7 @@
 """The agent tells what is wrong: once, with its beginning, and never instead of taking its turn."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from ha.core.record import Record, encode_global, encode_record
 from ha.env.ports import BrokerError
 from tests.ha.agent_bench import Host
-from tests.ha.fakes import UNEXPECTED, UP
+from tests.ha.fakes import UNEXPECTED, UP, FakeBell
 
 TOO_NEW = b"2|2|1|52|0|x|h".ljust(4096, b"\0")
 GARBAGE = b"\xff\xfe".ljust(4096, b"\0")
@@ -158,3 +160,67 @@ def test_a_broker_that_cannot_be_told_stops_nobody(host: Host) -> None:
     host.broker.blocks[52] = TOO_NEW
     host.run(turns=3)
     assert len(host.broker.published) == 5  # four turns and the farewell
+
+
+def restart(host: Host, *plan: Callable[[], None], turns: int = 0) -> None:
+    before = len(host.broker.published)
+    host.bell = FakeBell(host.clock)
+    host.run(*plan, turns=turns)
+    assert len(host.broker.published) > before + 1
+
+
+def test_a_restarted_agent_does_not_tell_it_again(host: Host) -> None:
+    host.broker.blocks[52] = TOO_NEW
+    host.run(turns=2)
+    host.clock.now += 60
+    restart(host, turns=2)
+    assert anomalies(host) == ["anomaly.metadata-too-new"]
+
+
+def test_what_cleared_while_it_restarted_is_told_when_it_comes_back(host: Host) -> None:
+    host.broker.blocks[52] = TOO_NEW
+    host.run(turns=2)
+    del host.broker.blocks[52]
+    restart(host, nothing, lambda: host.broker.blocks.update({52: TOO_NEW}), *[nothing] * 8)
+    assert anomalies(host) == ["anomaly.metadata-too-new"] * 2
+
+
+def test_what_lasts_has_begun_before_the_restart(host: Host) -> None:
+    host.broker.blocks[0] = encode_global(True)
+    host.run(turns=2)
+    (host.root / "var/run/ovirt-hosted-engine-ha/anomalies.json").write_text(
+        json.dumps({"at": int(host.clock.now), "now": [["forgotten-maintenance", "", -13500, 0]]})
+    )
+    restart(host, turns=1)
+    assert anomalies(host) == ["anomaly.forgotten-maintenance"]
+    assert host.broker.since == [EPOCH - 13500]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "[]",
+        "{}",
+        '{"at": "x", "now": []}',
+        '{"at": 1000, "now": [["x", "", 0, true]]}',
+        '{"at": 1000, "now": [["two-vms"]]}',
+        '{"at": 600, "now": [["metadata-too-new", "52", 0, true]]}',
+        '{"at": 2000, "now": [["metadata-too-new", "52", 0, true]]}',
+    ],
+)
+def test_a_file_that_says_nothing_is_passed_over(host: Host, text: str) -> None:
+    file = host.root / "var/run/ovirt-hosted-engine-ha/anomalies.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    host.broker.blocks[52] = TOO_NEW
+    host.run(turns=1)
+    assert anomalies(host) == ["anomaly.metadata-too-new"]
+
+
+def test_a_file_that_cannot_be_written_stops_nobody(host: Host) -> None:
+    (host.root / "var").write_text("in the way")
+    host.broker.blocks[52] = TOO_NEW
+    host.run(turns=2)
+    assert anomalies(host) == ["anomaly.metadata-too-new"]
