@@ -4,7 +4,6 @@ from datetime import datetime, time
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from prefect.client.schemas.schedules import CronSchedule
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 HOUR = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -58,6 +57,9 @@ class UpgradeSettings(BaseModel):
         if self.window_start is not None and self.window_start == self.window_end:
             raise ValueError("window_start and window_end are the same minute")
         if self.cron is not None:
+            # Here, as it imports all of Prefect: commands that only look must not wait for that.
+            from prefect.client.schemas.schedules import CronSchedule  # noqa: PLC0415
+
             try:
                 CronSchedule(cron=self.cron, timezone=self.time_zone)
             except ValueError as error:
