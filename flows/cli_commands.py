@@ -16,6 +16,7 @@ from flows.cli_gates import (
     one_more,
     require_gate,
 )
+from flows.cli_leases import lease_lines, leases
 from flows.cli_output import (
     COMPLETED,
     FAILED,
@@ -125,9 +126,12 @@ def status(wanted: str | None, as_json: bool) -> None:
     waiting = {each.id for each in runs if each.waiting}
     gates = [gate for gate in pending_gates(session.journal) if gate.run_id in waiting]
     if as_json:
-        print_json({"server": session.record, "runs": runs, "gates": gates})
+        kept = leases(session.journal)
+        print_json({"server": session.record, "runs": runs, "gates": gates, "leases": kept})
         return
     out.print(f"server: {session.record.ui_url}")
+    for line in lease_lines(leases(session.journal)):
+        out.print(line, markup=False)
     names = {gate.run_id: gate.gate for gate in gates}
     print_table(
         ("run", "began (UTC)", "runbook", "cluster", "state", "by", "waits at"),
@@ -163,6 +167,8 @@ def cancel(wanted: str, as_json: bool) -> None:
         print_json({"run": now})
     elif now.final:
         tell(f"{now.name}: {now.state}; nothing was undone by that")
+        for line in session.stopped_on_hosts(now):
+            tell(line)
         session.tell_way_back(now)
     else:
         tell(f"{now.name} is {now.state} still; look at it with: runbook status {now.id[:8]}")
