@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 
 from tasks import gates
-from tasks.env import SystemClock, World, use_world
+from tasks.env import HostUnreachable, Ran, SystemClock, World, use_world
 from tasks.gates import TargetForm, gate
 from tasks.inventory import Inventory
 from tasks.journal import Journal
@@ -47,9 +49,21 @@ def gated(cluster: str, log: str) -> str:
     return first.reason
 
 
+@dataclass(frozen=True)
+class NoShell:
+    """The shell of a host that is not there."""
+
+    host: str
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_seconds: float = 30.0
+    ) -> Ran:
+        raise HostUnreachable(f"{self.host}: planted")
+
+
 def world_of(home: Path, gate_expires_seconds: int) -> World:
     return World(
-        shells=lambda cluster, host: (_ for _ in ()).throw(LookupError(host)),
+        shells=lambda cluster, host: NoShell(host),
         journal=Journal(f"sqlite:///{home / 'journal.db'}"),
         inventory=Inventory.parse(INVENTORY, "inventory"),
         clock=SystemClock(),

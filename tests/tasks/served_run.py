@@ -82,3 +82,14 @@ class Served:
         with get_client(sync_client=True) as client:
             rows = client.filter_flow_run_input(UUID(self.run_id), "", limit=50, exclude_keys=set())
         return {row.key: json.loads(row.value) for row in rows}
+
+
+def served_run(home: Path) -> Served:
+    """Return a new flow run of a deployment of its own."""
+    with get_client(sync_client=True) as client:
+        flow_id = client.create_flow_from_name("gated")
+        deployment_id = client.create_deployment(flow_id, name=home.name)
+        run = client.create_flow_run_from_deployment(
+            deployment_id, parameters={"cluster": "lab", "log": str(home / "log")}
+        )
+    return Served(str(run.id), home)

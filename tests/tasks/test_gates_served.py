@@ -21,7 +21,7 @@ from tasks.gates import (
 )
 from tasks.journal import Phase
 from tests.tasks import gated_sample
-from tests.tasks.served_run import Served
+from tests.tasks.served_run import Served, served_run
 
 YES = {"decision": "approve", "approver": "Ann", "reason": "ticket 7"}
 DESTROY = {**YES, "target": "h1:/dev/x"}
@@ -39,13 +39,7 @@ DESTROY_BY_COMMAND = {
 
 @pytest.fixture
 def served(prefect: None, tmp_path: Path) -> Served:
-    with get_client(sync_client=True) as client:
-        flow_id = client.create_flow_from_name("gated")
-        deployment_id = client.create_deployment(flow_id, name=tmp_path.name)
-        run = client.create_flow_run_from_deployment(
-            deployment_id, parameters={"cluster": "lab", "log": str(tmp_path / "log")}
-        )
-    return Served(str(run.id), tmp_path)
+    return served_run(tmp_path)
 
 
 @pytest.mark.slow
