@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from tasks.absent import without_powered_off
 from tasks.checks import (
     require_backup_space,
     require_host_to_act,
@@ -12,7 +13,6 @@ from tasks.checks import (
 )
 from tasks.lockspace import (
     require_broken_lockspace,
-    require_one_lockspace,
     require_readable_whiteboard,
 )
 from tasks.lockspace_approvals import approve_lockspace_write
@@ -26,6 +26,7 @@ from tasks.lockspace_write import (
     wait_until_ids_held,
 )
 from tasks.maintenance import leave_global_maintenance
+from tasks.powered_off import approve_powered_off, require_silent
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
 from tasks.services import (
@@ -40,7 +41,6 @@ from tasks.status import read_baseline, read_final_status, wait_until_stable
 from tasks.stop_first import (
     approve_stop_first,
     enter_global_maintenance,
-    read_hold,
     wait_until_hands_off,
 )
 from tasks.under_way import require_nothing_under_way
@@ -51,44 +51,45 @@ BACKUPS = "/var/lib/hosted-engine-runbooks/backups"
 
 @flow(name="recover-lockspace", flow_run_name="recover-lockspace {cluster}")
 @recorded_run("recover-lockspace")
+@without_powered_off
 @tells_way_back("recover-lockspace")
-def recover(cluster: str, canary: str | None = None, backup_directory: str = BACKUPS) -> None:
+def recover(
+    cluster: str, canary: str | None = None, backup_directory: str = BACKUPS, powered_off: str = ""
+) -> None:
     """Initialise the lockspace while no host is in it, and see each take its id again."""
     require_hosts_ready(cluster)
     require_nothing_under_way(cluster)
     volume = require_one_configuration(cluster)
     target = require_one_target(cluster, volume)
-    lockspace = require_one_lockspace(cluster, volume)
-    found = require_broken_lockspace(cluster, lockspace)
+    silent = require_silent(cluster, volume, target)
+    found = require_broken_lockspace(cluster, volume)
     require_readable_whiteboard(cluster, target)
     writers = require_known_writers(cluster, target)
     site = require_host_to_act(cluster, target, writers, canary)
-    require_backup_space(site.at(lockspace.target), backup_directory)
-    read_baseline(site)
-    # Hands off, by the agents or by a person's word; then everybody is stopped and out of it.
-    hold = read_hold(site, writers)
-    approve_stop_first(site, hold)
+    require_backup_space(site.at(found.lockspace.target), backup_directory)
+    baseline = read_baseline(site)
+    approve_powered_off(cluster, silent)
+    hold = approve_stop_first(site, writers, baseline)
     enter_global_maintenance(site, hold)
     wait_until_hands_off(site, hold)
     for host in site.hosts:
         stop_services(site, host)
-        leave_lockspace(site, lockspace, host)
+        leave_lockspace(site, found.lockspace, host)
     wait_until_stopped(site)
     write_maintenance_flag(site)
-    proof = wait_until_left(site, lockspace)
-    # A way back first, then a person's word, then a second look.
-    backup = back_up_lockspace(site, lockspace, backup_directory)
-    found = read_diagnosis(site, lockspace, found)
-    approve_lockspace_write(site, lockspace, found, proof=proof, backup=backup)
-    require_lockspace_unchanged(site, lockspace, backup)
-    initialise_lockspace(site, lockspace, found, backup)
-    prove_lockspace(site, lockspace, found, backup)
+    proof = wait_until_left(site, found.lockspace)
+    backup = back_up_lockspace(site, found.lockspace, backup_directory)
+    found = read_diagnosis(site, found)
+    approve_lockspace_write(site, found, proof=proof, backup=backup)
+    require_lockspace_unchanged(site, found.lockspace, backup)
+    initialise_lockspace(site, found, backup)
+    prove_lockspace(site, found, backup)
     start_canary(site, site.actor)
     wait_until_canary_live(site, site.actor)
     for host in site.others:
         start_host(site, host)
         wait_until_host_live(site, host)
-    wait_until_ids_held(site, lockspace, found)
+    wait_until_ids_held(site, found)
     leave_global_maintenance(site)
     wait_until_stable(site)
     read_final_status(site)

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from tasks.absent import without_powered_off
 from tasks.approvals import approve_write
 from tasks.backup import back_up_whiteboard
 from tasks.checks import (
@@ -14,6 +15,7 @@ from tasks.checks import (
     require_one_target,
 )
 from tasks.maintenance import leave_global_maintenance
+from tasks.powered_off import approve_powered_off, require_silent
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
 from tasks.services import (
@@ -28,7 +30,6 @@ from tasks.status import read_baseline, read_block_table, read_final_status, wai
 from tasks.stop_first import (
     approve_stop_first,
     enter_global_maintenance,
-    read_hold,
     wait_until_hands_off,
 )
 from tasks.under_way import require_nothing_under_way
@@ -39,22 +40,25 @@ BACKUPS = "/var/lib/hosted-engine-runbooks/backups"
 
 @flow(name="metadata-too-new", flow_run_name="metadata-too-new {cluster}")
 @recorded_run("metadata-too-new")
+@without_powered_off
 @tells_way_back("metadata-too-new")
-def zero_metadata(cluster: str, canary: str | None = None, backup_directory: str = BACKUPS) -> None:
+def zero_metadata(
+    cluster: str, canary: str | None = None, backup_directory: str = BACKUPS, powered_off: str = ""
+) -> None:
     """Zero the bad blocks of the whiteboard while all agents and brokers are stopped."""
     # Checks: nothing is changed, so a refusal needs no clean-up.
     require_hosts_ready(cluster)
     require_nothing_under_way(cluster)
     volume = require_one_configuration(cluster)
     target = require_one_target(cluster, volume)
+    silent = require_silent(cluster, volume, target)
     require_bad_block(cluster, target)
     writers = require_known_writers(cluster, target)
     site = require_host_to_act(cluster, target, writers, canary)
     require_backup_space(site, backup_directory)
     baseline = read_baseline(site)
-    # Hands off, by the agents or by a person's word; then all who write are stopped.
-    hold = read_hold(site, writers)
-    approve_stop_first(site, hold)
+    approve_powered_off(cluster, silent)
+    hold = approve_stop_first(site, writers, baseline)
     enter_global_maintenance(site, hold)
     wait_until_hands_off(site, hold)
     for host in site.hosts:

@@ -58,7 +58,7 @@ def require_bad_block(cluster: str, target: Target) -> tuple[BlockRow, ...]:
 
     Returns all rows. Raises CheckRefused.
     """
-    data = _read(cluster, next(iter(_ids_by_host(cluster))), target)
+    data = _read(cluster, host_names(cluster)[0], target)
     rows = block_rows(data)
     if bad_ids(rows):
         return rows
@@ -79,7 +79,7 @@ def require_known_writers(cluster: str, target: Target) -> tuple[int, ...]:
     Returns the host ids that were seen writing. Raises CheckRefused.
     """
     ids = host_ids(cluster)
-    witness = next(iter(ids.values()))
+    witness = host_names(cluster)[0]
     before = _read(cluster, witness, target)
     world().clock.sleep(limit("publish_seconds"))
     after = _read(cluster, witness, target)
@@ -94,8 +94,9 @@ def require_known_writers(cluster: str, target: Target) -> tuple[int, ...]:
     looks = {each.host_id: each for each in look_at_hosts(cluster, limit("look_seconds"))}
     for block in bad_blocks(after):
         # Of a host that does not write, only a version that is too new speaks for a newer agent.
-        if block.host_id in writers or (block.host_id in ids and block.verdict is Verdict.TOO_NEW):
-            _require_not_newer(block.host_id, looks, writes=block.host_id in writers)
+        writes = block.host_id in writers
+        if writes or (block.host_id in looks and block.verdict is Verdict.TOO_NEW):
+            _require_not_newer(block.host_id, looks, writes=writes)
     return writers
 
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tasks.absent import absent
 from tasks.env import Ran, Shell, world
 
 HA_CONF = "/var/lib/ovirt-hosted-engine-ha/ha.conf"
@@ -55,8 +56,9 @@ class HostLook:
 
 
 def host_names(cluster: str) -> tuple[str, ...]:
-    """Return the names of the cluster's hosts, in the inventory's order."""
-    return tuple(host.name for host in world().inventory.cluster(cluster).hosts)
+    """Return the names of the cluster's hosts, in the inventory's order; not those that are off."""
+    names = (host.name for host in world().inventory.cluster(cluster).hosts)
+    return tuple(name for name in names if name not in absent())
 
 
 def host_ids(cluster: str) -> dict[int, str]:

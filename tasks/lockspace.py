@@ -34,6 +34,7 @@ class Lockspace:
 class Diagnosis:
     """What is broken, and who says so."""
 
+    lockspace: Lockspace
     sector_bytes: int
     faults: dict[str, str]  # host ids by what their slots are
     held: dict[int, str]  # the sound slots that a host holds, with its name
@@ -43,6 +44,14 @@ class Diagnosis:
 @check
 def require_one_lockspace(cluster: str, volume: Volume) -> Lockspace:
     """Require that all hosts' links lead to the configured lockspace. Raises CheckRefused."""
+    return find_lockspace(cluster, volume)
+
+
+def find_lockspace(cluster: str, volume: Volume) -> Lockspace:
+    """Return where all hosts' links and configurations say the lockspace is.
+
+    Raises CheckRefused.
+    """
     ids = {name: host_id for host_id, name in host_ids(cluster).items()}
     own = read_volume(cluster, ids, limit("look_seconds"), LOCKSPACE)
     target = area_of(find_target(cluster, own, limit("look_seconds")))
@@ -50,15 +59,17 @@ def require_one_lockspace(cluster: str, volume: Volume) -> Lockspace:
 
 
 @check
-def require_broken_lockspace(cluster: str, lockspace: Lockspace) -> Diagnosis:
+def require_broken_lockspace(cluster: str, volume: Volume) -> Diagnosis:
     """Require that the hosted-engine lockspace is broken on storage, and the domain's is sound.
 
-    Every host reads both, and its sanlock is asked. Raises CheckRefused.
+    It is found as the whiteboard's `volume` was; every host reads both, and its sanlock is asked.
+    Raises CheckRefused.
     """
+    lockspace = find_lockspace(cluster, volume)
     sector_bytes = _require_sound_domain(cluster, lockspace)
     slots = _read_slots(cluster, lockspace, sector_bytes)
     found = diagnosis_of(cluster, lockspace, slots, sector_bytes)
-    say_diagnosis(cluster, lockspace, found)
+    say_diagnosis(cluster, found)
     if not found.faults:
         raise CheckRefused(
             f"nothing to repair: all {len(slots)} slots of {lockspace.target.path} are sound"
@@ -108,6 +119,7 @@ def diagnosis_of(
 ) -> Diagnosis:
     """Return what storage and all hosts' sanlock say."""
     return Diagnosis(
+        lockspace=lockspace,
         sector_bytes=sector_bytes,
         faults={what: ranges(ids) for what, ids in faults(slots).items()},
         held={host_id: slot.owner for host_id, slot in held(slots).items()},
@@ -133,13 +145,14 @@ def ask_sanlock(cluster: str, lockspace: Lockspace, sector_bytes: int) -> tuple[
     return tuple(looks.values())
 
 
-def say_diagnosis(cluster: str, lockspace: Lockspace, found: Diagnosis) -> None:
+def say_diagnosis(cluster: str, found: Diagnosis) -> None:
     """Show a diagnosis."""
-    show("lockspace-diagnosis", diagnosis_markdown(lockspace, found), f"Lockspace of {cluster}")
+    show("lockspace-diagnosis", diagnosis_markdown(found), f"Lockspace of {cluster}")
 
 
-def diagnosis_markdown(lockspace: Lockspace, found: Diagnosis) -> str:
+def diagnosis_markdown(found: Diagnosis) -> str:
     """Return a diagnosis for people."""
+    lockspace = found.lockspace
     own = [f"  - slots {ids}: **{what}**" for what, ids in found.faults.items()]
     holders = ", ".join(f"{n} ({owner})" for n, owner in found.held.items()) or "none"
     return "\n".join(

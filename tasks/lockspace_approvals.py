@@ -11,9 +11,10 @@ from tasks.run_site import Site
 
 
 def approve_lockspace_write(
-    site: Site, lockspace: Lockspace, found: Diagnosis, *, proof: LeftProof, backup: Backup
+    site: Site, found: Diagnosis, *, proof: LeftProof, backup: Backup
 ) -> None:
     """Ask for the approval of initialising the lockspace. Raises GateRejected, GateExpired."""
+    lockspace = found.lockspace
     count = MAX_HOSTS[found.sector_bytes]
     lines = [
         f"## Initialise the lockspace hosted-engine of {site.cluster}\n",
@@ -22,7 +23,7 @@ def approve_lockspace_write(
         *backup_lines(backup),
         "- the engine VM and all guests keep running: their leases are in the storage domain's "
         "own lockspace, which is sound and not touched",
-        f"\n### Diagnosis\n\n{diagnosis_markdown(lockspace, found)}\n",
+        f"\n### Diagnosis\n\n{diagnosis_markdown(found)}\n",
         "### Command\n",
         f"```\n{init_command(lockspace.target.path, found.sector_bytes)}\n```",
         "### Way back\n",

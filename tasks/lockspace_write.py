@@ -74,12 +74,13 @@ def back_up_lockspace(site: Site, lockspace: Lockspace, directory: str) -> Backu
     return make_backup(site.at(lockspace.target), directory, "back_up_lockspace")
 
 
-@look(foretold=lambda site, lockspace, found: found)
-def read_diagnosis(site: Site, lockspace: Lockspace, found: Diagnosis) -> Diagnosis:
+@look(foretold=lambda site, found: found)
+def read_diagnosis(site: Site, found: Diagnosis) -> Diagnosis:
     """Judge the quiet lockspace once more: this is what the approval is given on."""
+    lockspace = found.lockspace
     slots = read_slots(site, lockspace, found.sector_bytes)
     now = diagnosis_of(site.cluster, lockspace, slots, found.sector_bytes)
-    say_diagnosis(site.cluster, lockspace, now)
+    say_diagnosis(site.cluster, now)
     return now
 
 
@@ -105,11 +106,9 @@ def require_lockspace_unchanged(site: Site, lockspace: Lockspace, backup: Backup
 
 
 @change
-def initialise_lockspace(
-    site: Site, lockspace: Lockspace, found: Diagnosis, backup: Backup
-) -> Outcome:
+def initialise_lockspace(site: Site, found: Diagnosis, backup: Backup) -> Outcome:
     """Write an empty lockspace, exactly once. Its proof is prove_lockspace. Raises CheckRefused."""
-    target = lockspace.target
+    lockspace, target = found.lockspace, found.lockspace.target
     slots = read_slots(site, lockspace, found.sector_bytes)
     if not begun(site.actor, STEP) and not faults(slots) and not held(slots):
         return Outcome.ALREADY
@@ -126,12 +125,12 @@ def initialise_lockspace(
 
 
 @wait
-def prove_lockspace(site: Site, lockspace: Lockspace, found: Diagnosis, backup: Backup) -> str:
+def prove_lockspace(site: Site, found: Diagnosis, backup: Backup) -> str:
     """Prove from another host: every slot is free and ours, and what follows is as it was.
 
     Returns the area's checksum. Raises LockspaceWrong.
     """
-    target, witness = lockspace.target, site.witness
+    lockspace, target, witness = found.lockspace, found.lockspace.target, site.witness
     slots = read_slots(site, lockspace, found.sector_bytes)
     wrong = {what: ranges(ids) for what, ids in faults(slots).items()}
     if wrong or held(slots) or len(slots) != MAX_HOSTS[found.sector_bytes]:
@@ -153,13 +152,13 @@ def prove_lockspace(site: Site, lockspace: Lockspace, found: Diagnosis, backup: 
 
 
 @wait
-def wait_until_ids_held(site: Site, lockspace: Lockspace, found: Diagnosis) -> dict[int, str]:
+def wait_until_ids_held(site: Site, found: Diagnosis) -> dict[int, str]:
     """Wait until another host sees each host hold its own id. Raises TimedOut."""
     wanted = {now_id(site, host): host for host in site.hosts}
     seen: dict[int, Slot] = {}
 
     def missing() -> str | None:
-        slots = read_slots(site, lockspace, found.sector_bytes)
+        slots = read_slots(site, found.lockspace, found.sector_bytes)
         seen.update(held(slots))
         absent = [host for host_id, host in wanted.items() if host_id not in held(slots)]
         return f"{', '.join(absent)} holds no host id yet" if absent else None

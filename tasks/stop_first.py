@@ -10,10 +10,10 @@ from enum import Enum
 from tasks import maintenance
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
-from tasks.recorded import change, look, wait
+from tasks.recorded import change, wait
 from tasks.run_site import Site
 from tasks.services import STOP
-from tasks.witnesses import maintenance_flag
+from tasks.whiteboard_table import Snapshot
 from tasks.zeroing import flag_command
 
 
@@ -33,20 +33,20 @@ class Hold:
     units: tuple[str, ...] = ()
 
 
-@look
-def read_hold(site: Site, writers: tuple[int, ...]) -> Hold:
+def hold_of(site: Site, writers: tuple[int, ...], baseline: Snapshot) -> Hold:
     """Tell whether it is set, or the host that acts can set it: only an agent that writes can."""
-    looks = site.look_at_all()
+    looks = baseline.hosts
     units = tuple(f"{each.host}: agent {each.agent}, broker {each.broker}" for each in looks)
     writes = any(each.host == site.actor and each.host_id in writers for each in looks)
-    return Hold(writes or maintenance_flag(site.read(site.witness)), units)
+    return Hold(writes or baseline.global_maintenance, units)
 
 
-def approve_stop_first(site: Site, hold: Hold) -> None:
+def approve_stop_first(site: Site, writers: tuple[int, ...], baseline: Snapshot) -> Hold:
     """Ask whether all services may be stopped without global maintenance, if it must be so.
 
     Raises GateRejected, GateExpired.
     """
+    hold = hold_of(site, writers, baseline)
     if not hold.by_agents:
         gate(
             "approve_stop_first",
@@ -56,6 +56,7 @@ def approve_stop_first(site: Site, hold: Hold) -> None:
             target=site.cluster,
             expires_seconds=int(limit("gate_expires_seconds")),
         )
+    return hold
 
 
 @change

@@ -48,6 +48,7 @@ case "$1 $2" in
   "client status")
     echo "daemon fake"; echo "s $(cat "$state/domain"):$(cat "$state/id"):/ids:0"
     if listed; then echo "s hosted-engine:$(cat "$state/id"):/own:0"; fi ;;
+  "client host_status") cat "$state/host_status" 2>/dev/null || exit 1 ;;
   "client rem_lockspace") [ -f "$state/obstinate" ] || rm -f "$state/joined" "$state/stuck" ;;
   "direct read_leader") leader "$4" ;;
   "direct init")

@@ -58,7 +58,11 @@ def test_an_undo_must_be_there(tmp_path: Path) -> None:
 
 def test_entries_are_frozen_and_complete() -> None:
     entry = catalogue()["metadata-too-new"]
-    assert [part.name for part in entry.gates] == ["approve_stop_first", "approve_write"]
+    assert [part.name for part in entry.gates] == [
+        "approve_powered_off",
+        "approve_stop_first",
+        "approve_write",
+    ]
     assert entry.undo == "restore-metadata"
     assert entry.differs_from_howto
     with pytest.raises(FrozenInstanceError):
