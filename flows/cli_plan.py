@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 from rich.markup import escape
 
+from flows.cli_gates import login
 from flows.cli_output import COMPLETED, USAGE, err, out, print_json, print_markdown
 from flows.cli_runs import entry_of
 from flows.cli_start import parse_parameters
@@ -53,4 +54,4 @@ def _made(entry: Entry, pairs: Sequence[str]) -> Plan:
     flow = load_flow(entry)
     given = parse_parameters(flow.parameters.model_dump(), pairs)
     with err.status(f"asking the hosts for a plan of {entry.id}"):
-        return make_plan(entry, flow.fn, flow.validate_parameters(given))
+        return make_plan(entry, flow.fn, flow.validate_parameters(given), login())

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.api import Api, connect
@@ -30,6 +32,10 @@ from tasks.settings import settings
 from tasks.signing import SigningFailed
 from tasks.timeline import WAY_BACK
 from tasks.way_back import way_back_lines
+
+STOP_LIMIT_SECONDS = 20.0
+STOP_POLL_SECONDS = 0.5
+MARKS = (Phase.ATTEMPT, Phase.ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +68,33 @@ class Session:
         except UnknownRun:
             return
 
+    def stopped_on_hosts(self, run: RunView) -> Iterator[str]:
+        """Say what was at work on the hosts, once the server has ended the cancelled run there.
+
+        It is waited for, for a bounded time: a host may not answer.
+        """
+        deadline = time.monotonic() + STOP_LIMIT_SECONDS
+        while not _has_ended(self.journal, run.id) and time.monotonic() < deadline:
+            time.sleep(STOP_POLL_SECONDS)
+        for entry in self.journal.entries(run.id, kinds=(Kind.REMOTE,)):
+            if entry.phase is Phase.OUTCOME and entry.payload["how"] == "stopped":
+                yield f"{entry.host}: {entry.step}: {entry.payload['output']}"
+        if not _has_ended(self.journal, run.id):
+            yield f"not all is stopped on the hosts yet; see: runbook status {run.id[:8]}"
+
     def tell_way_back(self, run: RunView) -> None:
         """Say what a run leaves behind that did not complete and could not tell it itself."""
         entry = catalogue().get(run.runbook)
         entries = self.journal.entries(run.id)
         told = any(each.step == WAY_BACK and each.phase is Phase.NOTE for each in entries)
-        if entry is None or told:
+        if entry is None or (told and run.state_type != "CANCELLED"):
             return
         tell("\n" + "\n".join(way_back_lines(self.journal, run.id, entry)))
+
+
+def _has_ended(journal: Journal, run_id: str) -> bool:
+    marks = [e for e in journal.entries(run_id, kinds=(Kind.RUN,)) if e.phase in MARKS]
+    return not marks or marks[-1].phase is Phase.ENDED
 
 
 def open_session() -> Session:

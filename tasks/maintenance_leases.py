@@ -1,6 +1,5 @@
 """Checks on the leases of global maintenance: whose word keeps the cluster hands-off, and why."""
 
-from tasks.env import world
 from tasks.lease import open_leases
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
@@ -47,7 +46,7 @@ def _leases(cluster: str, end_others: bool) -> tuple[str, ...]:
     One that another runbook took belongs to work that is not finished: it is to be continued.
     """
     run = current_run()
-    actor = world().journal.run(run.run_id).actor if run else ""
+    actor = run.actor if run else ""
     told, foreign = [], []
     for each in open_leases(cluster):
         late = ", overdue" if each.overdue else ""

@@ -11,24 +11,28 @@ from tasks.runs import planned_run
 
 
 def make_plan(
-    entry: Entry, procedure: Callable[..., object], parameters: Mapping[str, Any]
+    entry: Entry,
+    procedure: Callable[..., object],
+    parameters: Mapping[str, Any],
+    actor: str = "",
 ) -> Plan:
     """Return what a run of a runbook would do now; `procedure` is its flow's function.
 
-    Only looks and checks are made on the hosts, no journal is written and no lock is taken.
+    `actor` is who would start the run. Only looks and checks are made on the hosts, no journal is
+    written and no lock is taken.
     Raises: InventoryError; PlanImpossible, which is a defect of the runbook.
     """
     cluster = str(parameters["cluster"])
     world().inventory.cluster(cluster)  # a cluster that is unknown is no finding
     says = {part.name: part.says for part in entry.procedure}
-    with planned_run(entry.id, cluster), plan_mode(says) as plan:
+    with planned_run(entry.id, cluster, actor), plan_mode(says) as plan:
         try:
             procedure(**parameters)
         except LeavePlan:
             plan.parts.extend(_not_reached(entry, plan.parts))
         except LeaveStep as left:
             raise PlanImpossible("a remote command stands in no step of the flow") from left
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
+        except Exception as error:
             last = plan.parts[-1].step if plan.parts else "its beginning"
             raise PlanImpossible(
                 f"{entry.id}: after `{last}`: {error}; what follows needs its `foretold`"

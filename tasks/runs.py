@@ -51,6 +51,7 @@ class CurrentRun:
     attempt: int
     cluster: str
     runbook: str
+    actor: str = ""  # who started it
     used: dict[str, object] = field(default_factory=dict)
 
     def use(self, step: str, call: object) -> None:
@@ -115,9 +116,9 @@ def recorded_run(
 
 
 @contextmanager
-def planned_run(runbook: str, cluster: str) -> Iterator[CurrentRun]:
+def planned_run(runbook: str, cluster: str, actor: str) -> Iterator[CurrentRun]:
     """Put a run in force that is only planned: the journal does not know it."""
-    run = CurrentRun(RUN, NO_ATTEMPT, cluster, runbook)
+    run = CurrentRun(RUN, NO_ATTEMPT, cluster, runbook, actor)
     token = _current.set(run)
     try:
         yield run
@@ -144,7 +145,7 @@ def entered_run(
     """
     journal = world().journal
     opened = journal.open_run(_described(runbook, parameters, run_id))
-    run = CurrentRun(opened.run_id, opened.attempt, opened.cluster, opened.runbook)
+    run = CurrentRun(opened.run_id, opened.attempt, opened.cluster, opened.runbook, opened.actor)
     token = _current.set(run)
     try:
         if procedure is not None:
@@ -152,20 +153,13 @@ def entered_run(
         if mutates and takes_lock:
             acquire(journal, run.run_id, attempt=run.attempt, actor=opened.actor, is_over=is_over)
         yield run
-        if mutates:
-            _forget_old_steps(run)
-            release(journal, run.run_id, attempt=run.attempt)
-        _end(run, runbook, {"as": "completed"})
+        _complete(run, mutates)
     except Superseded as gone:
         if FlowRunContext.get() is None:
             raise
         raise Abort(str(gone)) from gone
     except Exception as error:
-        if mutates:
-            _end_lease(run)
-        ended_as = getattr(error, "ended_as", "failed")
-        why = f"{type(error).__name__}: {error}"[:2000]
-        _end(run, runbook, {"as": ended_as, "why": why})
+        _fail(run, error, mutates)
         raise
     finally:
         _current.reset(token)
@@ -182,20 +176,26 @@ def _ask_if_proposed(
     ask_if_proposed(run, procedure, parameters)
 
 
-def _forget_old_steps(run: CurrentRun) -> None:
-    from tasks.step_store import forget_old_steps  # noqa: PLC0415  (as below)
+def _complete(run: CurrentRun, mutates: bool) -> None:
+    from tasks.step_store import forget_old_steps  # noqa: PLC0415  (it needs this module)
 
-    forget_old_steps(run)
+    if mutates:
+        forget_old_steps(run)
+        release(world().journal, run.run_id, attempt=run.attempt)
+    _end(run, {"as": "completed"})
 
 
-def _end_lease(run: CurrentRun) -> None:
+def _fail(run: CurrentRun, error: Exception, mutates: bool) -> None:
     from tasks.lease import end_of_run  # noqa: PLC0415  (it works with steps, which need this)
 
-    end_of_run(run)
+    if mutates:
+        end_of_run(run)
+    why = f"{type(error).__name__}: {error}"[:2000]
+    _end(run, {"as": getattr(error, "ended_as", "failed"), "why": why})
 
 
-def _end(run: CurrentRun, runbook: str, payload: Mapping[str, str]) -> None:
-    world().journal.append(run.draft(Kind.RUN, runbook, Phase.ENDED, payload=payload))
+def _end(run: CurrentRun, payload: Mapping[str, str]) -> None:
+    world().journal.append(run.draft(Kind.RUN, run.runbook, Phase.ENDED, payload=payload))
 
 
 def _described(runbook: str, parameters: Mapping[str, Any], run_id: str | None) -> Run:

@@ -92,17 +92,21 @@ def run_once(
         return _judged(this, _result_of(entry), accept)
     _note(this, Phase.INTENT, {"argv": list(this.argv), "step_id": this.step_id})
     how = start(this)
-    logged = LoggedOutput(shell.host, step, this.place)
+    poll = _waited(this, timeout_seconds, progress)
+    result = StepResult(shell.host, poll.exit_code, this.output.text, how, poll.sha256, this.place)
+    _note(this, Phase.OUTCOME, _payload(result, poll.size_bytes))
+    return _judged(this, result, accept)
+
+
+def _waited(this: Step, timeout_seconds: float, progress: Callable[[str], None] | None) -> Poll:
+    logged = LoggedOutput(this.shell.host, this.name, this.place)
     try:
-        poll = wait(this, timeout_seconds, progress or logged)
+        return wait(this, timeout_seconds, progress or logged)
     except StepFailed as error:
         _note(this, Phase.FAILURE, {"error": type(error).__name__, "why": str(error)})
         raise
     finally:
         logged.end()
-    result = StepResult(shell.host, poll.exit_code, this.output.text, how, poll.sha256, this.place)
-    _note(this, Phase.OUTCOME, _payload(result, poll.size_bytes))
-    return _judged(this, result, accept)
 
 
 def claimed(shell: Shell, *, step: str) -> bool:

@@ -65,6 +65,7 @@ def test_the_remote_step_ends_and_the_way_back_is_told(with_host: Served, how: s
     if how == "command":
         ended = with_host.runbook("cancel", run_id)
         assert ended.returncode == 0, ended.stderr
+        assert "h1: send@h1: stopped, as the run was cancelled" in ended.stderr
         assert "Left behind:" in ended.stderr
     else:
         with_host.api.set_state(run_id, "CANCELLING", "Cancelling", "asked for in the UI")
