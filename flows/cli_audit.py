@@ -78,8 +78,9 @@ def show(
     if as_json:
         print_json({"run": found, "entries": entries})
         return
-    out.print(f"run {found.run_id}: {found.runbook} on {found.cluster}", markup=False)
-    out.print(f"started by {found.actor or 'unknown'} ({found.via})", markup=False)
+    by = f"started by {found.actor or 'unknown'} ({found.via})"
+    for line in (f"run {found.run_id}", f"{found.runbook} on {found.cluster}, {by}"):
+        out.print(line, markup=False, soft_wrap=False)
     print_table(
         ("seq", "time (UTC)", "what", "phase", "who", "says"),
         [
