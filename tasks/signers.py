@@ -22,6 +22,9 @@ WORDS = re.compile(r'(?:[^\s"]|"[^"]*")+')
 TIME = re.compile(r"^(\d{8})(\d{4})?(\d{2})?(Z?)$")
 
 
+OPTIONS = {"namespaces", "valid-after", "valid-before", "cert-authority"}
+
+
 class SignersRefused(Exception):
     """The allowed-signers file cannot be relied on; the text has file, line and remedy."""
 
@@ -111,6 +114,9 @@ def _signer(line: str) -> Signer | None:
     if at is None or at + 1 >= len(words):
         raise ValueError("no key: write NAME [OPTIONS] TYPE KEY, as in a public key file")
     options = _options(words[:at])
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]!r}; write NAME [OPTIONS] TYPE KEY")
     if "cert-authority" in options:
         raise ValueError("cert-authority: name the persons' own keys instead")
     try:
