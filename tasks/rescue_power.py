@@ -48,52 +48,19 @@ class VmNotStarted(Exception):
 @change
 def shut_down_engine(site: Site, host: str) -> Outcome:
     """Ask the engine VM on this host to shut down; it is not down yet when this returns."""
-    if not begun(host, "shut_down_engine") and not site.look(host).runs_engine:
-        return Outcome.ALREADY
-    _require_hands_off(site)
-    ran = run_once(
-        site.shell(host),
-        SHUTDOWN,
-        step="shut_down_engine",
-        timeout_seconds=limit("look_seconds"),
-        accept=range(256),
-    )
-    if ran.exit_code != 0:
-        log().warning("%s: exit code %d: %s", host, ran.exit_code, ran.stdout.strip())
-    return Outcome.CHANGED
+    return ask_to_shut_down(site, host, "shut_down_engine")
 
 
 @wait(foretold=lambda site: DOWN)
 def wait_until_shut_down(site: Site) -> str:
     """Wait for the shutdown's end; returns `down`, or the host that still runs the VM."""
-    try:
-        _wait_until_down(site, limit("shutdown_seconds"))
-    except TimedOut as error:
-        log().warning("%s", error)
-        return engine_host(site.look_at_all()) or DOWN
-    return DOWN
+    return down_or_host(site)
 
 
 @change
-def cut_engine_power(site: Site, host: str) -> Outcome:
-    """Cut the engine VM's power on a host. Raises VmNotDown."""
-    if not begun(host, "cut_engine_power") and not site.look(host).runs_engine:
-        return Outcome.ALREADY
-    _require_hands_off(site)
-    ran = run_once(
-        site.shell(host),
-        POWER_OFF,
-        step="cut_engine_power",
-        timeout_seconds=limit("look_seconds"),
-        accept=range(256),
-    )
-    if site.look(host).runs_engine:
-        said = ran.stdout[-500:].strip() or "no output"
-        raise VmNotDown(
-            f"{host}: libvirt still has the engine VM after `{' '.join(POWER_OFF)}`, exit code "
-            f"{ran.exit_code}: {said}. What to do: look at libvirt there (virsh list --all)"
-        )
-    return Outcome.CHANGED
+def cut_engine_power(site: Site, running: str) -> Outcome:
+    """Cut the engine VM's power on the host that still runs it, if one does. Raises VmNotDown."""
+    return cut_power(site, running, "cut_engine_power")
 
 
 @wait
@@ -107,31 +74,12 @@ def wait_until_vm_down(site: Site) -> str:
 
 
 @change
-def start_engine(site: Site, host: str, vm_conf: str = "", step: str = "start_engine") -> Outcome:
-    """Start the engine VM on a host, with another vm.conf if one is named. Its proof is a wait.
+def start_engine(site: Site, host: str) -> Outcome:
+    """Start the engine VM on a host with its own vm.conf. Its proof is wait_until_engine_good.
 
     Raises CheckRefused when it runs elsewhere, VmNotStarted.
     """
-    if not begun(host, step):
-        running = engine_host(site.look_at_all())
-        if running == host:
-            return Outcome.ALREADY
-        if running is not None:
-            raise CheckRefused(f"the engine VM runs on {running}", "it must be down everywhere")
-    ran = run_once(
-        site.shell(host),
-        start_argv(vm_conf),
-        step=step,
-        timeout_seconds=limit("start_vm_seconds"),
-        accept=range(256),
-    )
-    if ran.exit_code != 0:
-        said = ran.stdout[-500:].strip() or "no output"
-        raise VmNotStarted(
-            f"{host}: `{' '.join(start_argv(vm_conf))}` ended with exit code {ran.exit_code}: "
-            f"{said}. The engine VM is down; global maintenance keeps it so"
-        )
-    return Outcome.CHANGED
+    return start_vm(site, host, "", step="start_engine")
 
 
 @wait
@@ -159,6 +107,82 @@ def wait_until_engine_good(site: Site, host: str) -> str:
         progress=log().info,
     )
     return asked
+
+
+def ask_to_shut_down(site: Site, host: str, step: str) -> Outcome:
+    """Send the shutdown to a host, under the name of a step; ALREADY when the VM is not there."""
+    if host == DOWN or (not begun(host, step) and not site.look(host).runs_engine):
+        return Outcome.ALREADY
+    _require_hands_off(site)
+    ran = run_once(
+        site.shell(host),
+        SHUTDOWN,
+        step=step,
+        timeout_seconds=limit("look_seconds"),
+        accept=range(256),
+    )
+    if ran.exit_code != 0:
+        log().warning("%s: exit code %d: %s", host, ran.exit_code, ran.stdout.strip())
+    return Outcome.CHANGED
+
+
+def down_or_host(site: Site) -> str:
+    """Wait for a shutdown's end; returns `down`, or the host that still runs the VM."""
+    try:
+        _wait_until_down(site, limit("shutdown_seconds"))
+    except TimedOut as error:
+        log().warning("%s", error)
+        return engine_host(site.look_at_all()) or DOWN
+    return DOWN
+
+
+def cut_power(site: Site, running: str, step: str) -> Outcome:
+    """Cut the VM's power on the host that runs it, under the name of a step. Raises VmNotDown."""
+    if running == DOWN or (not begun(running, step) and not site.look(running).runs_engine):
+        return Outcome.ALREADY
+    _require_hands_off(site)
+    ran = run_once(
+        site.shell(running),
+        POWER_OFF,
+        step=step,
+        timeout_seconds=limit("look_seconds"),
+        accept=range(256),
+    )
+    if site.look(running).runs_engine:
+        said = ran.stdout[-500:].strip() or "no output"
+        raise VmNotDown(
+            f"{running}: libvirt still has the engine VM after `{' '.join(POWER_OFF)}`, exit code "
+            f"{ran.exit_code}: {said}. What to do: look at libvirt there (virsh list --all)"
+        )
+    return Outcome.CHANGED
+
+
+def start_vm(site: Site, host: str, vm_conf: str, *, step: str) -> Outcome:
+    """Start the VM on a host, with another vm.conf if one is named, under the name of a step.
+
+    Raises CheckRefused when it runs elsewhere, VmNotStarted.
+    """
+    if not begun(host, step):
+        running = engine_host(site.look_at_all())
+        if running == host:
+            return Outcome.ALREADY
+        if running is not None:
+            raise CheckRefused(f"the engine VM runs on {running}", "it must be down everywhere")
+    argv = start_argv(vm_conf)
+    ran = run_once(
+        site.shell(host),
+        argv,
+        step=step,
+        timeout_seconds=limit("start_vm_seconds"),
+        accept=range(256),
+    )
+    if ran.exit_code != 0:
+        said = ran.stdout[-500:].strip() or "no output"
+        raise VmNotStarted(
+            f"{host}: `{' '.join(argv)}` ended with exit code {ran.exit_code}: {said}. "
+            "What to do: see below; nobody else starts it while global maintenance is on"
+        )
+    return Outcome.CHANGED
 
 
 def start_argv(vm_conf: str = "") -> tuple[str, ...]:
