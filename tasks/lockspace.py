@@ -182,7 +182,7 @@ def _require_sound_domain(cluster: str, lockspace: Lockspace) -> int:
     wanted = sorted(host_ids(cluster))
     for host, data in areas.items():
         sector = sector_of(data)
-        slots = judge_area(data, domain, sector) if sector else ()
+        slots = judge_area(data, domain, sector, any_alignment=True) if sector else ()
         wrong = faults([slot for slot in slots if slot.host_id in wanted])
         if sector is None or wrong:
             what = "; ".join(f"{each}: host id {ranges(ids)}" for each, ids in wrong.items())

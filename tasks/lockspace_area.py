@@ -19,8 +19,12 @@ MAX_HOSTS = {512: 2000, 4096: 250}
 MAGIC = 0x12212010
 VERSION_MAJOR = 0x00030000
 ALIGN_1M = 0x10
+# Of 1, 2, 4 and 8 MiB; none was written before sanlock 3.7, which had only the first.
+ALIGNMENTS = (0, ALIGN_1M, 0x20, 0x40, 0x80)
 LEADER = struct.Struct("<IIIIQQQQQ48s48sQQIHH")
 CHECKED_BYTES = 168
+
+Wanted = tuple[str | None, int, tuple[int, ...]]  # name, sector size, alignments
 
 
 class Verdict(StrEnum):
@@ -54,16 +58,26 @@ class Slot:
     lockspace: str = ""
 
 
-def judge_area(data: bytes, name: str, sector_bytes: int) -> tuple[Slot, ...]:
-    """Return the slots of all host ids of a lockspace of 1 MiB."""
+def judge_area(
+    data: bytes, name: str, sector_bytes: int, *, any_alignment: bool = False
+) -> tuple[Slot, ...]:
+    """Return the slots of all host ids in the first MiB of a lockspace.
+
+    A storage domain's own may be of another alignment, as VDSM takes it from the block size.
+    """
+    alignments = ALIGNMENTS if any_alignment else ALIGNMENTS[:2]
     count = min(MAX_HOSTS[sector_bytes], len(data) // sector_bytes)
-    return tuple(_slot(data, number, name, sector_bytes) for number in range(1, count + 1))
+    starts = range(0, count * sector_bytes, sector_bytes)
+    return tuple(
+        _judged(data[start : start + 512], number, (name, sector_bytes, alignments))
+        for number, start in enumerate(starts, start=1)
+    )
 
 
 def sector_of(data: bytes) -> int | None:
     """Return the sector size that the first slot names, or None if that is no sound lease."""
     sector = _unpacked(data[: max(SECTORS)])[3] if len(data) >= LEADER.size else 0
-    slot = _judged(data[:512], 1, None, sector) if sector in SECTORS else None
+    slot = _judged(data[:512], 1, (None, sector, ALIGNMENTS)) if sector in SECTORS else None
     return sector if slot and slot.verdict in SOUND else None
 
 
@@ -97,12 +111,8 @@ def _ranges(numbers: Sequence[int]) -> Iterator[str]:
         start = previous = number
 
 
-def _slot(data: bytes, host_id: int, name: str, sector_bytes: int) -> Slot:
-    start = (host_id - 1) * sector_bytes
-    return _judged(data[start : start + 512], host_id, name, sector_bytes)
-
-
-def _judged(sector: bytes, host_id: int, name: str | None, sector_bytes: int) -> Slot:
+def _judged(sector: bytes, host_id: int, wanted: Wanted) -> Slot:
+    name, sector_bytes, alignments = wanted
     fields = _unpacked(sector)
     magic, version, flags, size = fields[:4]
     owner_id, generation, timestamp = fields[6], fields[7], fields[11]
@@ -118,7 +128,7 @@ def _judged(sector: bytes, host_id: int, name: str | None, sector_bytes: int) ->
         verdict = Verdict.NAME
     elif crc32c(sector[:CHECKED_BYTES]) != fields[13]:
         verdict = Verdict.CHECKSUM
-    elif flags & 0xF0 not in (0, ALIGN_1M):  # none: written before sanlock 3.7 named it
+    elif flags & 0xF0 not in alignments:
         verdict = Verdict.ALIGNMENT
     if verdict not in SOUND:
         return Slot(host_id, verdict)
