@@ -8,7 +8,7 @@ from tasks.maintenance_local import (
     wait_until_back_in_service,
     wait_until_out_of_service,
 )
-from tasks.migration import engine_host, has_vdsm, migrate_engine_vm
+from tasks.migration import engine_host, migrate_engine_vm
 from tasks.plan import planning
 from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
@@ -20,11 +20,12 @@ from tasks.whiteboard_table import Snapshot
 from tasks.witnesses import records
 
 
-def take_host_out(site: Site, host: str, way: str = BY_COMMAND) -> None:
+def take_host_out(site: Site, plan: UpgradePlan, host: str, way: str = BY_COMMAND) -> None:
     """Take a host out of service, the engine VM moved off it first. Raises what its steps raise.
 
     `way` is BY_FILE under global maintenance, which upstream's command would end.
     """
+    require_engine_did_so(site, plan, host)
     move_engine_vm(site, host)
     enter_local_maintenance(site, host, way)
     wait_until_out_of_service(site, host)
@@ -49,17 +50,29 @@ def require_next_allowed(site: Site, host: str, outside_window: str) -> tuple[st
     return _require_fit(site, host)
 
 
+@check
+def require_engine_did_so(site: Site, plan: UpgradePlan, host: str) -> str:
+    """Require, where VDSM manages the hosts, that the engine has taken the host out of service.
+
+    Raises CheckRefused.
+    """
+    if not plan.by_engine:
+        return "not the engine's to do"
+    now = site.look(host)
+    if now.runs_engine or not now.local_maintenance:
+        what = "still runs the engine VM" if now.runs_engine else "is not in maintenance"
+        raise CheckRefused(
+            f"{host} {what}", "put it into maintenance in the engine, then retry the run"
+        )
+    return f"{host} is in maintenance"
+
+
 @change
 def move_engine_vm(site: Site, host: str) -> Outcome:
     """Move the engine VM off a host, to the best other one, while it runs. Raises CheckRefused."""
     under_way = _under_way(site, host, "move_engine_vm")
     if under_way is None and engine_host(site.look_at_all()) != host:
         return Outcome.ALREADY
-    if under_way is None and has_vdsm(site, host):
-        raise CheckRefused(
-            f"the engine VM is still on {host}, and VDSM manages its VMs",
-            "migrate it in the engine, then retry the run: it goes on from here",
-        )
     target = under_way or _require_fit(site, host)[0]
     return migrate_engine_vm.function(site, target, "move_engine_vm")
 
@@ -78,6 +91,12 @@ def bring_engine_vm(site: Site, plan: UpgradePlan, host: str) -> Outcome:
 def return_host(site: Site, plan: UpgradePlan, host: str, way: str) -> Outcome:
     """Bring a host back; one that was out of service before the upgrade stays so."""
     if host in plan.resting:
+        return Outcome.ALREADY
+    if plan.by_engine:
+        if planning() is None and site.look(host).local_maintenance:
+            raise CheckRefused(
+                f"{host} is still in maintenance", "activate it in the engine, then retry the run"
+            )
         return Outcome.ALREADY
     return end_local_maintenance.function(site, host, way)
 

@@ -16,6 +16,7 @@ done
 mount -t ext4 /dev/vda2 /data || echo "engine stand-in: no data partition" >/dev/console
 mount -o bind /data/lib /var/lib
 mount -o bind /data/log /var/log
+rm -f /var/lib/engine/reboot-needed
 
 address= lanes=
 for word in $(cat /proc/cmdline); do
