@@ -1,9 +1,13 @@
 """`--clean-metadata`: only a host that is proven gone is forgotten, and its block is kept."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+from ha.cli import clean
+from ha.cli.host import Host
+from ha.cli.proof import keep
 from ha.core.record import Record, encode_record
 from ha.env.ports import HostIdTaken, LostWrite
 from ha.services import ServicesFailed
@@ -78,6 +82,19 @@ def test_nothing_is_emptied_without_its_backup(stored: SimHost) -> None:
     assert stored.run("--clean-metadata", "--host-id=2") == 1
     assert any(stored.whiteboard.blocks[2])
     assert stored.sanlock.joined == {}
+
+
+def test_a_block_written_at_the_last_moment(
+    stored: SimHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep_slowly(host: Host, name: str, data: bytes) -> Path:
+        stored.whiteboard.blocks[2] = block(2, stopped=False, timestamp=2)
+        return keep(host, name, data)
+
+    monkeypatch.setattr(clean, "keep", keep_slowly)
+    assert stored.run("--clean-metadata", "--host-id=2") == 1
+    assert "Host 2 is alive" in stored.complained
+    assert any(stored.whiteboard.blocks[2])
 
 
 def test_refused_when_systemd_does_not_say(stored: SimHost) -> None:

@@ -2,16 +2,19 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from ha.core.leases import read_leases
+from ha.cli import lockspace
+from ha.cli.host import Host
+from ha.cli.proof import keep
 from ha.core.record import encode_global
 from ha.env.ports import LockspaceFailed
 from ha.services import ServicesFailed
 from tests.ha.cli.sim import SimHost
 from tests.ha.cli.sim_storage import MIB, area_of, lease_sector, put_area
-from tests.ha.cli.stopped import area, block, domain_of, lockspace_of, stop_all
+from tests.ha.cli.stopped import area, block, lockspace_of, stop_all
 
 VERB = "--reinitialize-lockspace"
 TOO_NEW = b"2|2|1|52|0|x|h".ljust(4096, b"\0")
@@ -170,6 +173,26 @@ def test_a_check_that_fails_while_it_is_watched(stored: SimHost) -> None:
     assert "block 0 says that it is off" in stored.complained
 
 
+def test_an_agent_that_is_started_while_it_is_watched(stored: SimHost) -> None:
+    stored.clock.naps.append(lambda: agent_runs(stored))
+    assert stored.run(VERB, "--force") == 1
+    assert "agent-stopped" in stored.complained
+    assert stored.sanlock.initialised == []
+
+
+def test_a_lease_written_at_the_last_moment(
+    stored: SimHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep_slowly(host: Host, name: str, data: bytes) -> Path:
+        put_area(lockspace_of(stored), b"x")
+        return keep(host, name, data)
+
+    monkeypatch.setattr(lockspace, "keep", keep_slowly)
+    assert stored.run(VERB, "--force") == 1
+    assert "A host has just written its lease" in stored.complained
+    assert stored.sanlock.initialised == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -186,48 +209,3 @@ def test_what_cannot_be_known_or_kept_refuses(
     assert stored.run(VERB, "--force") == 1
     assert words in stored.complained
     assert stored.sanlock.initialised == []
-
-
-def torn(host: SimHost) -> None:
-    host.sanlock.after_write = lambda: put_area(
-        lockspace_of(host), area_of("hosted-engine")[: 512 * 8] + bytes(512 * 8)
-    )
-
-
-def taken(host: SimHost) -> None:
-    sector = lease_sector("hosted-engine", 1, 9)
-    host.sanlock.after_write = lambda: put_area(
-        lockspace_of(host), area_of("hosted-engine", h1=sector)
-    )
-
-
-def other_name(host: SimHost) -> None:
-    host.sanlock.after_write = lambda: put_area(lockspace_of(host), area_of("another"))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda host: setattr(host.sanlock, "loses_writes", True), "It is not known what"),
-        (lambda host: setattr(host.sanlock, "write_fails", LockspaceFailed("I/O")), "I/O"),
-        (torn, "only 1992 leases are read back"),
-        (taken, "the lease on host id 1 (lab-h1) is in use"),
-        (other_name, "sanlock reads the name 'another'"),
-    ],
-)
-def test_a_write_that_is_not_proven_is_no_success(
-    stored: SimHost, spoil: Callable[[SimHost], object], words: str
-) -> None:
-    """Upstream's broker swallows what went wrong, and the command ends with 0."""
-    spoil(stored)
-    assert stored.run(VERB) == 1
-    assert words in stored.complained
-    assert "Way back, while every agent is stopped: dd if=" in stored.complained
-
-
-def test_sectors_of_4096_bytes_as_the_vms_lockspace_has_them(stored: SimHost) -> None:
-    domain_of(stored).ids.write_bytes(area_of("sd", sector_bytes=4096))
-    assert stored.run(VERB) == 0, stored.complained
-    assert stored.sanlock.sector_bytes == 4096
-    assert len(read_leases(area(stored), 4096)) == 250
-    assert "250 free leases, sector 4096" in stored.said
