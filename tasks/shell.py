@@ -1,4 +1,4 @@
-"""Commands on hosts over SSH (Fabric). The only module that imports fabric and paramiko.
+"""Commands on hosts over SSH (Fabric). The only importer of it and paramiko, with ssh_runner.
 
 Fabric by itself accepts any host key (fabric #2071, #1804), waits up to an hour for a stalled
 sshd, and reports a lost connection as exit code -1. Here only known keys are accepted, every
@@ -27,6 +27,7 @@ from tasks.env import (
     Ran,
 )
 from tasks.inventory import Host, Inventory, Ssh
+from tasks.ssh_runner import OVERRIDES
 
 STDIN_BYTES_MAX = 65_536
 # Data goes as a quoted argument: Fabric's own stdin fails if the remote does not read it.
@@ -155,7 +156,7 @@ class SshShell:
             self._host.address,
             user=self._ssh.user,
             port=self._host.port,
-            config=Config(overrides={"load_ssh_configs": False}),
+            config=Config(overrides=OVERRIDES),
             connect_timeout=self._limits.connect_timeout_seconds,
             connect_kwargs=options,
         )

@@ -1,5 +1,6 @@
 """The shell against a real sshd on 127.0.0.1, started by the test as the current user."""
 
+import hashlib
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,16 @@ def test_any_exit_code_comes_back_and_checked_tells_it(ssh_shell: SshShell) -> N
 
 def test_a_command_that_reads_its_input_ends(ssh_shell: SshShell) -> None:
     assert ssh_shell.run(["cat"], timeout_seconds=5).stdout == ""
+
+
+def test_a_whiteboard_of_garbage_is_read_in_time(ssh_shell: SshShell) -> None:
+    script = (
+        "f=/tmp/$$.garbage; head -c 8196096 /dev/urandom | base64 >$f; cat $f;"
+        " sha256sum <$f >&2; rm $f"
+    )
+    ran = ssh_shell.run(["sh", "-c", script], timeout_seconds=60)
+    assert len(ran.stdout) > 8196096
+    assert hashlib.sha256(ran.stdout.encode()).hexdigest() == ran.stderr.split()[0]
 
 
 def test_little_data_can_be_fed(ssh_shell: SshShell) -> None:
