@@ -8,7 +8,8 @@ Whoever adds a runbook to the catalogue adds `tests/scenarios/<its flow's module
   prepare     a context manager that takes a folder and yields a FakeCluster in force, ready for
               the run; what must be there before (an earlier run, say) it brings about itself
   parameters  of the flow, beside `cluster`; or a function of the prepared cluster
-  answers     by gate name, with the defaults of its form, as a plan takes them; APPROVED if none
+  answers     by gate name, with the defaults of its form, as a plan takes them; if none: APPROVED,
+              its target only at a gate that the entry has as A3
   end_state   what of the cluster must be the same whether or not the run was killed on its way:
               no timestamps, no ids of runs; `end_state_of` for most
   mutating    beginnings of the commands (as FakeHost.calls has them) that change something:
@@ -43,7 +44,9 @@ MUTATING = (
     "systemctl restart",
     "hosted-engine --set-maintenance",
     "hosted-engine --reinitialize-lockspace",
-    "hosted-engine --vm-",
+    "hosted-engine --vm-start",
+    "hosted-engine --vm-shutdown",
+    "hosted-engine --vm-poweroff",
     "dnf",
     "yum",
 )
@@ -86,7 +89,10 @@ class Scenario:
         return {"cluster": "lab", **given}
 
     def answer(self, gate: str) -> Mapping[str, Any]:
-        return self.answers.get(gate, APPROVED)
+        if gate in self.answers:
+            return self.answers[gate]
+        typed = any(part.name == gate and part.risk == "A3" for part in self.entry.gates)
+        return APPROVED if typed else {k: v for k, v in APPROVED.items() if k != "target"}
 
     def attempt(self, cluster: FakeCluster, run_id: str) -> None:
         """Enter the run, or enter it again, and execute it."""

@@ -3,12 +3,13 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from runbooks.catalogue import catalogue
+from tasks.env import use_world
 from tasks.journal import Entry, Journal, Kind, Phase
 from tasks.plan import CONTROL_NODE, Command, Plan, State
 from tasks.plan_paper import paper
@@ -123,8 +124,8 @@ def test_the_run_does_what_the_plan_says(scenario: Scenario, cluster: FakeCluste
     assert (scenario.end_state(cluster), scenario.mutations(cluster), journal.head()) == before
     assert not list(cluster.folder.rglob("steps/RUN.*"))
     assert plan.findings == ()
-    cluster.answers = [scenario.answer(each.name) for each in scenario.entry.gates]
-    scenario.attempt(cluster, "r1")
+    with use_world(replace(cluster.world, ask=lambda gate, _shown: scenario.answer(gate))):
+        scenario.attempt(cluster, "r1")
     compare(plan, journal, "r1")
     steps = (Kind.LOOK, Kind.CHECK, Kind.CHANGE, Kind.WAIT, Kind.GATE)
     assert [part.step for part in plan.parts] == done(journal.entries("r1"), steps)
