@@ -26,6 +26,7 @@ from tasks.journal_records import (
     LockBroken,
     Phase,
     Run,
+    RunOver,
     Superseded,
     UnknownRun,
     entry_of,
@@ -33,7 +34,7 @@ from tasks.journal_records import (
     run_of,
     run_row,
 )
-from tasks.journal_rules import refused, require_in_force, require_not_broken
+from tasks.journal_rules import refused, require_in_force, require_not_over
 from tasks.journal_store import (
     BUSY_TIMEOUT_SECONDS,
     JournalUnavailable,
@@ -56,6 +57,7 @@ __all__ = [
     "LockBroken",
     "Phase",
     "Run",
+    "RunOver",
     "Superseded",
     "UnknownRun",
 ]
@@ -113,14 +115,14 @@ class Journal:
     def open_run(self, run: Run) -> Run:
         """Make the run known if it is not, and open its next attempt: earlier ones are fenced.
 
-        Raises: LockBroken.
+        Raises: RunOver, LockBroken.
         """
         with self.transaction() as session:
             row = session.get(RunRow, run.run_id)
             if row is None:
                 row = run_row(run)
                 session.add(row)
-            require_not_broken(session, run.run_id)
+            require_not_over(session, run.run_id)
             row.attempt += 1
             session.flush()
             self.append_in(

@@ -31,8 +31,12 @@ class UnknownRun(JournalError):
     """The journal has no run of this id."""
 
 
-class LockBroken(JournalError):
-    """The cluster's lock was taken from this run by another one: it is over."""
+class RunOver(JournalError):
+    """The run can never be entered again; a new one is to be started."""
+
+
+class LockBroken(RunOver):
+    """The cluster's lock was taken from this run by another one."""
 
 
 class Kind(StrEnum):

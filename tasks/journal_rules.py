@@ -12,11 +12,13 @@ from tasks.journal_records import (
     Kind,
     LockBroken,
     Phase,
+    RunOver,
     Superseded,
     entry_of,
 )
 from tasks.journal_tables import EntryRow, RunRow
 
+RELEASE_LEASE = "release_lease"  # the step in which a failed run leaves global maintenance
 LOCK_BROKEN = "lock broken"  # how a run ended whose lock another one has broken
 
 
@@ -29,8 +31,18 @@ def require_in_force(run: RunRow, draft: Draft) -> None:
         )
 
 
-def require_not_broken(session: Session, run_id: str) -> None:
-    """Refuse to enter a run again that has lost its lock to another one. Raises: LockBroken."""
+def require_not_over(session: Session, run_id: str) -> None:
+    """Refuse to enter a run again that lost its lock to another one, or undid its first step.
+
+    Who has left global maintenance at the end of a failed attempt would go on without it, as the
+    step that entered it answers from the journal. Raises: LockBroken, RunOver.
+    """
+    left = select(EntryRow.seq).filter_by(run_id=run_id, kind=Kind.CHANGE.value, step=RELEASE_LEASE)
+    if session.scalars(left.limit(1)).first() is not None:
+        raise RunOver(
+            f"run {run_id}: when it failed it left global maintenance again, so it cannot go on"
+            " from there; it had changed nothing else: start a new run"
+        )
     ended = session.scalars(
         select(EntryRow)
         .filter_by(run_id=run_id, kind=Kind.RUN.value, phase=Phase.ENDED.value)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from tasks import host_notes
 from tasks.env import ShellError, world
 from tasks.journal import Draft, Entry, JournalError, Kind, Phase
+from tasks.journal_rules import RELEASE_LEASE
 from tasks.lease_records import Lease, leases_in
 from tasks.limits import NoLimit
 from tasks.lock import control_node
@@ -27,7 +28,6 @@ __all__ = ["Lease", "end_of_run", "give_back", "open_leases", "take"]
 STEP = "global_maintenance"
 FILE = "global-maintenance"
 ENTER, LEAVE = "enter_global_maintenance", "leave_global_maintenance"
-RELEASE = "release_lease"  # the step in which the end of a run leaves global maintenance
 TROUBLE = (JournalError, NoLimit, ReadFailed, ShellError, StepFailed, TimedOut)
 
 
@@ -86,7 +86,8 @@ def end_of_run(run: CurrentRun) -> None:
 
     To be called while the run still holds the cluster's lock. If the run has begun any other
     change, or did not set global maintenance itself, the lease stays open, and so it does if
-    leaving fails: the log says it, and the watch tells when it is overdue.
+    leaving fails: the log says it, and the watch tells when it is overdue. A run that has left it
+    so cannot be entered again (RunOver).
     """
     if all(lease.run_id != run.run_id for lease in open_leases(run.cluster)):
         return
@@ -110,7 +111,7 @@ def _leave(intent: Entry) -> None:
     log().info("the run changed nothing but global maintenance: leaving it again")
     site = TypeAdapter(Site).validate_python(intent.payload["inputs"]["site"])
     try:
-        leave_global_maintenance.named(RELEASE)(site)
+        leave_global_maintenance.named(RELEASE_LEASE)(site)
     except TROUBLE as error:
         log().error(
             "global maintenance stays on: %s: %s. Leave it with: runbook run"

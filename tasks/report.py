@@ -52,6 +52,7 @@ def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             except Superseded:
                 raise
             except Exception as error:
+                _end_lease()  # first, so that what is told is true
                 tell_way_back(catalogue()[runbook], error)
                 _show_timeline(runbook)
                 raise
@@ -61,6 +62,14 @@ def tells_way_back(runbook: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return telling
 
     return decorate
+
+
+def _end_lease() -> None:
+    from tasks.lease import end_of_run  # noqa: PLC0415  (it works with steps, and they with this)
+
+    run = current_run()
+    if run is not None:
+        end_of_run(run)
 
 
 def timeline_markdown(run: CurrentRun) -> str:

@@ -6,6 +6,7 @@ from shlex import quote
 from runbooks.catalogue import Entry
 from tasks.journal import Entry as JournalEntry
 from tasks.journal import Journal, Kind, Phase
+from tasks.journal_rules import RELEASE_LEASE
 from tasks.witnesses import shape_of
 
 # What the entry's lines leave open. Until a write has begun there is nothing to write back, and a
@@ -31,6 +32,9 @@ def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]
     unfinished = dict.fromkeys(step for step in begun if step not in changed)
     if not begun:
         yield "Nothing has been changed."
+        return
+    if RELEASE_LEASE in changed:  # which is only done where nothing else was changed
+        yield "Global maintenance was set, and left again: nothing else has been changed."
         return
     yield f"Changed so far: {', '.join(changed) or 'nothing for certain'}."
     if unfinished:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from tasks.env import use_world
-from tasks.journal import Kind, Phase
+from tasks.journal import Kind, Phase, RunOver
 from tasks.lease import give_back, open_leases, take
 from tasks.lock import control_node
 from tasks.maintenance import enter_global_maintenance, leave_global_maintenance
 from tasks.metadata import Target
 from tasks.recorded import Outcome, change
+from tasks.report import tells_way_back
 from tasks.run_site import Site
 from tasks.runs import entered_run
 from tests.fake_cluster import TARGET, FakeCluster, fake_cluster, unreachable
@@ -179,12 +180,33 @@ def test_leaving_that_fails_is_told_and_the_first_error_stays(
     assert cluster.world.journal.entries("r1")[-1].payload["why"] == "ValueError: planted"
 
 
-def test_a_failed_run_leaves_it_also_in_its_second_attempt(cluster: FakeCluster) -> None:
+def test_a_run_that_left_it_cannot_go_on_without_it(cluster: FakeCluster) -> None:
+    failing(lambda: enter_global_maintenance(SITE))
+    with pytest.raises(RunOver, match="it left global maintenance again, so it cannot go on"):
+        run(lambda: enter_global_maintenance(SITE))
+    run(lambda: enter_global_maintenance(SITE), "r2")
+    assert in_maintenance(cluster)
+
+
+def test_nor_can_one_whose_leaving_is_uncertain(cluster: FakeCluster) -> None:
     def gone() -> None:
         cluster.hosts["h1"].trouble = unreachable("h1")
 
     failing(lambda: enter_global_maintenance(SITE), gone)
     cluster.hosts["h1"].trouble = None
-    failing(lambda: enter_global_maintenance(SITE))
-    assert not in_maintenance(cluster)
-    assert open_leases("lab") == []
+    with pytest.raises(RunOver):
+        run(lambda: enter_global_maintenance(SITE))
+
+
+def test_the_way_back_tells_that_it_was_left(cluster: FakeCluster) -> None:
+    @tells_way_back(RUNBOOK)
+    def work() -> None:
+        enter_global_maintenance(SITE)
+        raise ValueError("planted")
+
+    with pytest.raises(ValueError, match="planted"):
+        run(work)
+    told = cluster.world.journal.find("r1", Kind.RUN, "way_back", Phase.NOTE)
+    assert told is not None
+    (line,) = told.payload["lines"]
+    assert line == "Global maintenance was set, and left again: nothing else has been changed."
