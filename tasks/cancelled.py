@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from runbooks.catalogue import catalogue
 from tasks.env import ShellError, world
+from tasks.inventory import InventoryError
 from tasks.journal import Entry, Journal, JournalError, Kind, Phase, Run, UnknownRun
 from tasks.lock import holder
 from tasks.report import tell_way_back
 from tasks.runs import entered_run, log
-from tasks.step_remote import Step, StepFailed, stop_step, wait
+from tasks.step_remote import StepFailed, stop_step, wait
 from tasks.steps import record_ended, record_stopped
 from tasks.under_way import step_of
 
@@ -45,11 +46,12 @@ class Cancellations:
             run = journal.run(run_id)
         except UnknownRun:
             return True
-        unknown = open_steps(journal, run)
+        unknown = _unknown_ends(journal, run_id)
         if not _to_be_ended(journal, run_id, unknown):
             return True
         since = self.since.setdefault(run_id, clock.monotonic())
-        troubles = [trouble for trouble in map(_stopped, unknown) if trouble]
+        said = (_stopped(run.cluster, intent) for intent in unknown)
+        troubles = [trouble for trouble in said if trouble]
         for trouble in troubles:
             log().warning("run %s was cancelled: %s", run_id, trouble)
         if troubles and clock.monotonic() - since < PATIENCE_SECONDS:
@@ -62,15 +64,15 @@ class Cancellations:
         return True
 
 
-def open_steps(journal: Journal, run: Run) -> list[Step]:
-    """Return the remote steps of a run whose end the journal does not have."""
-    entries = journal.entries(run.run_id, kinds=(Kind.REMOTE,))
+def _unknown_ends(journal: Journal, run_id: str) -> list[Entry]:
+    """Return the intents of the remote steps of a run whose end the journal does not have."""
+    entries = journal.entries(run_id, kinds=(Kind.REMOTE,))
     ended = {each.step for each in entries if each.phase is Phase.OUTCOME}
     begun = {each.step: each for each in entries if each.phase is Phase.INTENT}
-    return [step_of(run.cluster, entry) for step, entry in begun.items() if step not in ended]
+    return [entry for step, entry in begun.items() if step not in ended]
 
 
-def _to_be_ended(journal: Journal, run_id: str, unknown: list[Step]) -> bool:
+def _to_be_ended(journal: Journal, run_id: str, unknown: list[Entry]) -> bool:
     marks: list[Entry] = [
         entry
         for entry in journal.entries(run_id, kinds=(Kind.RUN,))
@@ -82,10 +84,10 @@ def _to_be_ended(journal: Journal, run_id: str, unknown: list[Step]) -> bool:
     return bool(unknown) and marks[-1].payload.get("as") != CANCELLED
 
 
-def _stopped(this: Step) -> str | None:
+def _stopped(cluster: str, intent: Entry) -> str | None:
     """Stop one step and record it; return why that could not be done, if so."""
-    host = this.shell.host
     try:
+        this = step_of(cluster, intent)
         match stop_step(this, TERM_SECONDS):
             case "ended":
                 record_ended(this, wait(this, READ_SECONDS, lambda text: None))
@@ -99,8 +101,9 @@ def _stopped(this: Step) -> str | None:
                 )
             case _:
                 record_stopped(this, "never begun, as the run was cancelled")
-    except (ShellError, StepFailed) as error:
-        return f"step {this.step_id} may still be at work on {host}: {error}"
+    except (ShellError, StepFailed, InventoryError) as error:
+        step_id = intent.payload["step_id"]
+        return f"step {step_id} may still be at work on {intent.host}: {error}"
     return None
 
 

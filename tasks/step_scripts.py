@@ -8,7 +8,7 @@ Below the store there is one directory a step id, which holds:
   out      what the command wrote; grows while it runs
   rc       its exit code; renamed into place, so it is whole or not there. Its block is taken
            before the command starts: a disk that the command fills must not hide how it ended
-  stopped  there if an operator stopped it
+  stopped  there if it was stopped, as its run was cancelled; then it does not begin either
 
 `mkdir` is the claim: of two that start the same step one wins. Each file that a decision hangs
 on is renamed into place and written with dd's conv=fsync, as `sync FILE` is not known before

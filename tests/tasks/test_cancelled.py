@@ -1,6 +1,7 @@
 """What a cancelled run leaves on the hosts is stopped, recorded, and told with the way back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -9,7 +10,8 @@ import pytest
 
 from flows.zero_metadata import zero_metadata
 from tasks.cancelled import PATIENCE_SECONDS, Cancellations
-from tasks.env import world
+from tasks.env import use_world, world
+from tasks.inventory import InventoryError
 from tasks.journal import Journal, Kind, Phase
 from tasks.lock import holder
 from tasks.recorded import Outcome, change
@@ -139,6 +141,23 @@ def test_a_host_that_answers_again_in_time_is_stopped(cluster: FakeCluster, jour
     cluster.hosts["h1"].trouble = None
     assert ending.end("r1", "by Ann")
     assert outcome(journal)["how"] == "stopped"
+
+
+def test_a_host_that_left_the_inventory_is_told_and_stops_nothing_else(
+    cluster: FakeCluster, journal
+) -> None:
+    killed_at("tasks.steps.wait", ["sleep", "60"])
+    cluster.hosts.pop("h1")
+
+    def gone(_cluster: str, host: str) -> Any:
+        raise InventoryError(f"no host `{host}`")
+
+    ending = Cancellations()
+    with use_world(replace(cluster.world, shells=gone)):
+        assert not ending.end("r1", "by Ann")
+        world().clock.sleep(PATIENCE_SECONDS)
+        assert ending.end("r1", "by Ann")
+    assert ended_as(journal) == ["cancelled"]
 
 
 def killed_when(cluster: FakeCluster, step: str) -> None:
