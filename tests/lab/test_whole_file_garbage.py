@@ -1,12 +1,13 @@
 """Every block of the whiteboard is garbage, the hosts' own and block 0, too."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 from flows.zero_metadata import zero_metadata
 from ha.core.record import RANGE_BYTES
-from tasks.witnesses import block_at
+from tasks.witnesses import bad_blocks, block_at
 from tests.lab import care
 from tests.lab.cluster import Lab
 from tests.lab.control_node import APPROVED, ControlNode
@@ -16,14 +17,28 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 ZERO = bytes(4096)
 
 
-def test_the_brokers_survive_it_and_the_run_repairs_it(
-    broken: Lab, control_node: ControlNode
-) -> None:
-    lab, boot = broken, care.boot_of_engine(broken)
+def write_range(lab: Lab, data: bytes) -> None:
+    """Write over the whole whiteboard, past the hosts."""
     with lab.storage.path_of(METADATA).open("r+b") as volume:
-        volume.write(os.urandom(RANGE_BYTES))
+        volume.write(data)
         volume.flush()
         os.fsync(volume.fileno())
+
+
+@pytest.fixture
+def garbage(broken: Lab) -> Iterator[Lab]:
+    """The lab with nothing but garbage on its whiteboard, which is taken away in the end."""
+    write_range(broken, os.urandom(RANGE_BYTES))
+    yield broken
+    if bad_blocks(care.whiteboard(broken)):
+        care.on_all(broken, care.STOP)
+        write_range(broken, bytes(RANGE_BYTES))
+
+
+def test_the_brokers_survive_it_and_the_run_repairs_it(
+    garbage: Lab, control_node: ControlNode
+) -> None:
+    lab, boot = garbage, care.boot_of_engine(garbage)
     with control_node.here(lambda gate, shown: APPROVED):
         zero_metadata.fn("lab")
     assert care.services(lab) == {"active"}
