@@ -52,12 +52,7 @@ def clean_reinstall(
     require_host_to_clean(cluster, host)
     require_nothing_under_way(cluster)
     remains = read_remains(cluster, host)
-    require_failed_install(
-        remains,
-        purge_storage=purge_storage,
-        remove_packages=remove_packages,
-        answer_file=answer_file,
-    )
+    require_failed_install(remains, purge_storage, remove_packages, answer_file)
     seen = require_not_live(remains)
     purge = require_purgeable(remains, seen, purge_storage)
     require_archive_space(remains, backup_directory)

@@ -66,7 +66,7 @@ def require_host_to_clean(cluster: str, host: str) -> str:
 
 @check
 def require_failed_install(
-    remains: Remains, *, purge_storage: bool, remove_packages: bool, answer_file: str | None
+    remains: Remains, purge_storage: bool, remove_packages: bool, answer_file: str | None
 ) -> str:
     """Require that something is left, on a host where it may be removed. Raises CheckRefused."""
     host = remains.host

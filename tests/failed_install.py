@@ -5,8 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import pytest
+
+from flows.clean_reinstall import clean_reinstall
+from tasks.journal import Entry, Kind, Phase
+from tasks.refusal import CheckRefused
 from tasks.settings import Settings
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_host import HEAD, SD, TARGET, FakeHost
@@ -180,3 +186,49 @@ def undress(host: FakeHost) -> None:
     shutil.rmtree(host.root / "run/vdsm")
     (host.root / "state/vms/HostedEngineLocal").unlink()
     (host.root / "state/lockspaces").unlink()
+
+
+def nothing_left(failed: FailedInstall) -> None:
+    """Take all leftovers away but the kept answers and the storage domain."""
+    for name in LEFT:
+        failed.path(name).unlink()
+    shutil.rmtree(failed.path("var/tmp/localvm7x"))
+    shutil.rmtree(failed.path(f"run/vdsm/storage/{SD}"))
+    (failed.path("state/vms") / "HostedEngineLocal").unlink()
+    failed.host.set("ovirt-ha-broker", "inactive")
+    failed.host.set("ovirt-ha-broker.enabled", "disabled")
+    failed.host.set("ovirt-ha-agent.enabled", "disabled")
+    failed.host.set("lockspaces", "s other:1:/elsewhere:0")
+
+
+def refused(failed: FailedInstall, match: str, **parameters: Any) -> None:
+    """Run it; it must be refused before anything is asked or changed."""
+    before = (failed.there(), failed.vms(), failed.host.get("ovirt-ha-broker"))
+    with pytest.raises(CheckRefused, match=match):
+        clean_reinstall.fn("lab", "h1", **parameters)
+    assert failed.cluster.asked == []
+    assert (failed.there(), failed.vms(), failed.host.get("ovirt-ha-broker")) == before
+    assert way_back_told(failed) == "Nothing has been changed."
+
+
+def way_back_told(failed: FailedInstall) -> str:
+    """What the last run said of its way back."""
+    journal = failed.cluster.world.journal
+    run_id = journal.runs("lab")[0].run_id
+    note = journal.find(run_id, Kind.RUN, "way_back", Phase.NOTE)
+    assert note is not None
+    return "\n".join(note.payload["lines"])
+
+
+def archive(failed: FailedInstall) -> Any:
+    return next(e.payload["value"] for e in outcomes(failed) if e.step == "archive_remains")
+
+
+def outcomes(failed: FailedInstall) -> list[Entry]:
+    journal = failed.cluster.world.journal
+    run_id = journal.runs("lab")[0].run_id
+    return [e for e in journal.entries(run_id) if e.phase is Phase.OUTCOME]
+
+
+def changes(failed: FailedInstall) -> set[str]:
+    return {e.step for e in outcomes(failed) if e.kind is Kind.CHANGE}
