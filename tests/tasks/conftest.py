@@ -1,6 +1,7 @@
 """A world of its own for each test: a journal below tmp_path, and shells on this machine."""
 
 import os
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from tests.tasks.postgres import Postgres, binaries, running_postgres
 from tests.tasks.real_sshd import SSHD, Sshd, running_sshd
 from tests.tasks.signed_gate import SIGNED, TWO, under
 from tests.tasks.signing import Person, make_person
+from tests.tasks.tampering import fill
 
 INVENTORY = """
 [clusters.lab.ssh]
@@ -193,3 +195,15 @@ def strict(real_time: World, signers: Path) -> World:
 @pytest.fixture
 def two(real_time: World, signers: Path) -> World:
     return under(real_time, TWO, signers)
+
+
+@pytest.fixture
+def whole(journal: Journal) -> Journal:
+    """Eight entries of two runs."""
+    return fill(journal)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> sqlite3.Connection:
+    """The same journal's file, without this program."""
+    return sqlite3.connect(tmp_path / "journal.db", isolation_level=None)

@@ -1,61 +1,15 @@
 """`runbook audit verify` finds every kind of tampering; each is done here with the database raw."""
 
-import json
 import sqlite3
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from tasks.audit_export import NotAnExport, export_lines, verify_lines
 from tasks.audit_heads import KeptHead, KeptHeads
-from tasks.audit_verify import Verdict, verify_journal
-from tasks.journal import Draft, Journal, Kind, Phase, Run
-from tasks.journal_chain import canonical, genesis, link
+from tasks.audit_verify import verify_journal
+from tasks.journal import Journal
+from tasks.journal_chain import genesis, link
 from tasks.journal_tables import EntryRow
-
-LAST = 8
-
-
-def a_run(run_id: str, actor: str = "ann") -> Run:
-    return Run(run_id, "zero", "lab", {"cluster": "lab"}, actor, "test", datetime.now(UTC), 0)
-
-
-@pytest.fixture
-def whole(journal: Journal) -> Journal:
-    """Eight entries of two runs."""
-    for run_id in ("r1", "r2"):
-        attempt = journal.open_run(a_run(run_id)).attempt
-        for step in ("a", "b"):
-            payload = {"value": f"{run_id} {step} ü", "n": 1.5}
-            journal.append(
-                Draft(run_id, Kind.LOOK, step, Phase.OUTCOME, attempt=attempt, payload=payload)
-            )
-        journal.append(
-            Draft(run_id, Kind.RUN, "zero", Phase.ENDED, attempt=attempt, payload={"as": "failed"})
-        )
-    assert verify_journal(journal).faults == ()
-    return journal
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
-
-
-TRIGGERS = ("journal_no_update", "journal_no_delete", "journal_only_hashed")
-
-
-def tamper(raw: sqlite3.Connection, *statements: str) -> None:
-    """Do what somebody with the database's file can do, and leave the triggers as they were."""
-    made = dict(raw.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
-    for name in TRIGGERS:
-        raw.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        raw.execute(statement)
-    for name in TRIGGERS:
-        raw.execute(made[name])
+from tests.tasks.tampering import LAST, TRIGGERS, said, tamper
 
 
 def rehash(raw: sqlite3.Connection, journal: Journal, after: int) -> None:
@@ -76,10 +30,6 @@ def rehash(raw: sqlite3.Connection, journal: Journal, after: int) -> None:
             prev_hash = row_hash
         else:
             prev_hash = str(row.hash)
-
-
-def said(verdict: Verdict) -> list[str]:
-    return [f"{fault.seq}: {fault.what}" for fault in verdict.faults]
 
 
 EDITED = {
@@ -259,67 +209,3 @@ def test_a_run_removed_or_put_in_is_named(whole: Journal, raw: sqlite3.Connectio
         "0: run r9 is in the table of runs and has no entry (put in)",
         "5: run r2 was removed from the table of runs",
     ]
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [("payload", "x'00ff'"), ("payload", "'no json'"), ("at", "'today'"), ("kind", "'?'")],
-)
-def test_nonsense_is_a_fault_and_no_crash(
-    whole: Journal, raw: sqlite3.Connection, column: str, value: str
-) -> None:
-    for seq in (1, 3):
-        tamper(raw, f"UPDATE journal_entries SET {column} = {value} WHERE seq = {seq}")
-    assert {1, 3} <= {fault.seq for fault in verify_journal(whole).faults}
-    assert {1, 3} <= {fault.seq for fault in verify_lines(export_lines(whole)).faults}
-
-
-def test_an_export_is_verified_alone(whole: Journal) -> None:
-    lines = list(export_lines(whole))
-    verdict = verify_lines(lines)
-    assert verdict.faults == ()
-    assert (verdict.entries, verdict.head_seq) == (LAST, LAST)
-    assert json.loads(lines[2])["payload"] == {"n": 1.5, "value": "r1 a ü"}
-
-
-EXPORT_TAMPERING: dict[str, tuple[Callable[[list[str]], None], str]] = {
-    "edited": (
-        lambda lines: lines.__setitem__(3, lines[3].replace("r1 b", "r1 x")),
-        "3: was changed",
-    ),
-    "removed": (lambda lines: lines.__delitem__(3), "4: entry 3 is not there before it"),
-    "inserted": (lambda lines: lines.insert(4, lines[3]), "3: is there again after entry 3"),
-    "reordered": (
-        lambda lines: lines.__setitem__(slice(3, 5), [lines[4], lines[3]]),
-        "4: entry 3 is not there before it",
-    ),
-    "cut": (lambda lines: lines.__delitem__(slice(7, None)), "8: the head says"),
-}
-
-
-@pytest.mark.parametrize("how", EXPORT_TAMPERING)
-def test_a_tampered_export_is_named(whole: Journal, how: str) -> None:
-    lines = list(export_lines(whole))
-    do, expected = EXPORT_TAMPERING[how]
-    do(lines)
-    assert said(verify_lines(lines))[0].startswith(expected)
-
-
-@pytest.mark.parametrize("text", ["", "not json", "[]", '{"format": "x"}'])
-def test_what_is_no_export_is_refused(text: str) -> None:
-    with pytest.raises(NotAnExport, match="line 1"):
-        verify_lines([text])
-
-
-def test_the_hash_is_what_the_documentation_says(whole: Journal) -> None:
-    """From the exported line alone, with nothing of this program but json and sha256."""
-    import hashlib  # noqa: PLC0415
-
-    head, line, *_ = (json.loads(each) for each in export_lines(whole))
-    first = f"hosted-engine-runbooks journal {head['journal_id']}".encode()
-    prev_hash = hashlib.sha256(first).hexdigest()
-    assert line.pop("prev_hash") == prev_hash
-    written = line.pop("hash")
-    line["payload"] = canonical(line["payload"])
-    text = json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert hashlib.sha256(f"{prev_hash}\n{text}".encode()).hexdigest() == written

@@ -13,7 +13,7 @@ from tasks.env import world
 from tasks.gates import GateRejected, TargetForm, gate
 from tasks.runs import entered_run
 from tests.fake_cluster import REJECTED, FakeCluster, fake_cluster, unreachable
-from tests.tasks.test_audit import said, tamper
+from tests.tasks.tampering import said, tamper
 
 CLUSTER = {"cluster": "lab"}
 

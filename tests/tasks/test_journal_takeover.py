@@ -9,7 +9,7 @@ import pytest
 from tasks.audit_export import export_lines, verify_lines
 from tasks.audit_verify import verify_journal
 from tasks.journal import Draft, Journal, JournalError, Kind, Phase, Run
-from tests.tasks.test_audit import said, tamper
+from tests.tasks.tampering import said, tamper
 
 # As version 0.1.0 made it in SQLite, and what it wrote of a run.
 EARLIER = """
