@@ -15,7 +15,7 @@ from tasks.refusal import CheckRefused
 from tasks.report import show
 from tasks.run_site import Site
 from tasks.runs import current_run, log
-from tasks.steps import run_once
+from tasks.steps import claimed, run_once
 from tasks.waiting import wait_until
 
 FOLDER = "/run/hosted-engine-runbooks"
@@ -85,33 +85,23 @@ def give_console_ticket(site: Site, host: str, password_from: str) -> Outcome:
     """
     run = current_run()
     file = f"{FOLDER}/console-{run.run_id if run else 'no-run'}"
-    if planning() is None:
-        # No command of the run: it changes nothing of the cluster, and may not be in the journal.
-        password = console_password(password_from).encode()
-        put = sh(PUT_PASSWORD, file)
-        seconds = limit("look_seconds")
-        site.shell(host).run(put, stdin=password, timeout_seconds=seconds).checked()
+    step = "give_console_ticket"
+    _put_password(site, host, password_from, file=file, step=step)
     ran = run_once(
         site.shell(host),
         sh(GIVE_TICKET, file),
-        step="give_console_ticket",
+        step=step,
         timeout_seconds=limit("look_seconds"),
         accept=range(256),
     )
-    said = ran.stdout[-500:].strip() or "no output"
     found = VNC_AT.search(ran.stdout)
     if ran.exit_code != 0 or found is None:
         raise NoTicket(
             f"{host}: `hosted-engine --add-console-password` ended with exit code "
-            f"{ran.exit_code}: {said}. What to do: on hosts in FIPS mode VNC takes no password; "
-            "use the serial console: hosted-engine --console"
+            f"{ran.exit_code}: {ran.stdout[-500:].strip() or 'no output'}. What to do: on hosts in "
+            "FIPS mode VNC takes no password; use the serial console: hosted-engine --console"
         )
-    problem = _no_greeting(_greeted(site, site.live_witness(host), found[1], found[2]))
-    if problem is not None:
-        log().warning("%s: %s; the tunnel leads through %s", site.witness, problem, host)
-        problem = _no_greeting(_greeted(site, host, found[1], found[2]))
-    if problem is not None:
-        raise NoTicket(f"{host}: nobody speaks VNC at {found[1]}:{found[2]}: {problem}")
+    _require_greeting(site, host, found[1], found[2])
     return Outcome.CHANGED
 
 
@@ -188,6 +178,30 @@ def how_to_connect(site: Site, ticket: Ticket) -> str:
             "```",
         ]
     )
+
+
+def _put_password(site: Site, host: str, password_from: str, *, file: str, step: str) -> None:
+    """Give the host the password; that is no command of the run, nor may it be in the journal.
+
+    Not again once the step has begun: it has taken the file away, and no other may be left behind.
+    """
+    shell = site.shell(host)
+    if planning() is not None or claimed(shell, step=step):
+        return
+    password = console_password(password_from).encode()
+    put, seconds = sh(PUT_PASSWORD, file), limit("look_seconds")
+    shell.run(put, stdin=password, timeout_seconds=seconds).checked()
+
+
+def _require_greeting(site: Site, host: str, address: str, port: str) -> None:
+    """Hear the console speak to another host; or, behind a firewall, to its own, for a tunnel."""
+    witness = site.live_witness(host)
+    problem = _no_greeting(_greeted(site, witness, address, port))
+    if problem is not None:
+        log().warning("%s does not reach the console: %s; %s may", witness, problem, host)
+        problem = _no_greeting(_greeted(site, host, address, port))
+    if problem is not None:
+        raise NoTicket(f"{host}: nobody speaks VNC at {address}:{port}: {problem}")
 
 
 def _greeted(site: Site, by: str, address: str, port: str) -> Ran:

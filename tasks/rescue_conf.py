@@ -30,7 +30,8 @@ def rescue_conf(text: str, medium: str, *, menu: bool = False) -> str:
             f"{medium!r}: a vm.conf holds absolute paths without blanks, commas, colons and braces"
         )
     lines = [_edited(line, medium) for line in text.splitlines()]
-    if not any(_is_cdrom(line) for line in lines) and not _has_xml(lines):
+    told = any(_is_cdrom(line) or line.startswith("cdrom=") for line in lines)
+    if not told and not _has_xml(lines):
         lines.append(
             f"devices={{type:disk,device:cdrom,index:2,readonly:true,bootOrder:1,path:{medium}}}"
         )

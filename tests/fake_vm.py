@@ -3,6 +3,7 @@
 The verbs have upstream's holes: maintenance modes that end one another, and exit codes that lie.
 """
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,12 @@ case " $* " in
     mv "$state/vm" "$hosts/$to/state/vm"; echo "Migration: [100 %]" ;;
   *" --connect "*) [ ! -f "$state/no-libvirt" ] || { echo "error: no route" >&2; exit 1; } ;;
   *" domstate "*) [ -f "$state/vm" ] && cat "$state/vm" ;;
+  *" dumpxml "*)
+    [ -f "$state/vm" ] || exit 1
+    own=${state%/state}/var/run/ovirt-hosted-engine-ha/vm.conf; conf=$state/started
+    if [ ! -f "$conf" ] || [ -f "$state/ignores-conf" ]; then conf=$own; fi
+    sed -n 's/^xmlBase64=//p' "$conf" | base64 -d ;;
+  *" domblkstat "*) echo "hdc rd_bytes $(cat "$state/read-bytes" 2>/dev/null || echo 9000000)" ;;
 esac
 """
 VERBS = """
@@ -50,11 +57,29 @@ case "$1 $2" in
     for each in "$hosts"/*/state/vm; do [ ! -f "$each" ] || exit 0; done
     if [ -f "$state/no-start" ]; then exit 0; fi
     rm -f "$state/started"
-    case $2 in --vm-conf=*) cp "${2#--vm-conf=}" "$state/started" ;; esac
+    case $2 in --vm-conf=*) cp "${state%/state}${2#--vm-conf=}" "$state/started" ;; esac
     echo running >"$state/vm" ;;
+  "--add-console-password "*)
+    [ -f "$state/vm" ] || { echo "not here"; exit 1; }
+    [ ! -f "$state/fips" ] || { echo "VNC password is refused in FIPS mode"; exit 1; }
+    printf '%s' "$OVIRT_HOSTED_ENGINE_CONSOLE_PASSWORD" >"$state/console-password"
+    echo "You can now connect the hosted-engine VM with VNC at 192.0.2.1:5901" ;;
   *) exec "$base" "$@" ;;
 esac
 """
+TIMEOUT = """
+case "$*" in
+  *" bash -c "*) [ -f "$state/no-vnc" ] || printf 'RFB 003.008' ;;
+  *) exec /usr/bin/timeout "$@" ;;
+esac
+"""
+DOMAIN = """<domain><os><type machine='pc'>hvm</type></os><devices>
+<disk type='file' device='disk'><source file='/d'/><target dev='vda'/><boot order='1'/></disk>
+<disk type='file' device='cdrom'><target dev='hdc'/><readonly/></disk></devices></domain>"""
+VM_CONF_TEXT = (
+    "vmName=HostedEngine\nmemSize=96\ndevices={type:disk,device:cdrom,index:2,path:}\n"
+    f"xmlBase64={base64.b64encode(DOMAIN.encode()).decode()}\n"
+)
 
 SANLOCK = """
 [ -f "$state/vm" ] || [ -f "$state/leaked-lease" ] || exit 0
@@ -67,14 +92,20 @@ def add_vm(cluster: FakeCluster) -> None:
     for host in cluster.hosts.values():
         folder = host.root / "bin"
         (folder / "hosted-engine").rename(folder / "hosted-engine.base")
-        for name, script in (("hosted-engine", VERBS), ("virsh", VIRSH), ("sanlock", SANLOCK)):
+        for name, script in (
+            ("hosted-engine", VERBS),
+            ("virsh", VIRSH),
+            ("sanlock", SANLOCK),
+            ("timeout", TIMEOUT),
+        ):
             (folder / name).write_text(HEAD + script)
             (folder / name).chmod(0o755)
         conf = host.root / "etc/ovirt-hosted-engine/hosted-engine.conf"
         conf.write_text(conf.read_text() + "vm_disk_id=disk-image\nvm_disk_vol_id=disk-volume\n")
         vm_conf = Path(host.here(VM_CONF))
         vm_conf.parent.mkdir(parents=True)
-        vm_conf.write_text("vmName=HostedEngine\nmemSize=96\n")
+        vm_conf.write_text(VM_CONF_TEXT)
+        (host.root / "var/lib/rescue.iso").write_bytes(bytes(2048))
 
 
 def by_libvirt(cluster: FakeCluster, migration: Migration | None = BY_TCP) -> World:
@@ -84,3 +115,13 @@ def by_libvirt(cluster: FakeCluster, migration: Migration | None = BY_TCP) -> Wo
     changed = inventory.model_copy(update={"clusters": {"lab": lab}})
     cluster.world = replace(cluster.world, inventory=changed)
     return cluster.world
+
+
+def engine_on(cluster: FakeCluster) -> list[str]:
+    """Return the hosts that run the engine VM."""
+    return [host.name for host in cluster.hosts.values() if host.get("vm")]
+
+
+def in_local_maintenance(cluster: FakeCluster) -> list[str]:
+    """Return the hosts whose ha.conf says so."""
+    return [host.name for host in cluster.hosts.values() if host.in_local_maintenance]
