@@ -169,8 +169,6 @@ def cancel(wanted: str, as_json: bool) -> None:
         tell(f"{now.name}: {now.state}; nothing was undone by that")
         for line in session.stopped_on_hosts(now):
             tell(line)
-        for line in session.stopped_on_hosts(now):
-            tell(line)
         session.tell_way_back(now)
     else:
         tell(f"{now.name} is {now.state} still; look at it with: runbook status {now.id[:8]}")
