@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.deciding import decide
+from tasks.decisions import approvals
 from tasks.env import World
 from tasks.gates import ApprovalNotProven
 from tasks.journal import Draft, Journal, Kind, Phase
@@ -97,3 +98,22 @@ def test_an_approval_planted_as_the_first_of_two_does_not_count(
         Draft("r1", Kind.GATE, "go", Phase.NOTE, actor=ann.name, payload=planted, signature="x")
     )
     assert decide(journal, "r1", "go", **signed(pending, bob)) is None
+
+
+def test_one_signed_approval_planted_as_the_decision_of_two_does_not_pass(
+    two: World, journal: Journal, ann: Person
+) -> None:
+    pending = open_gate(two)
+    arguments = signed(pending, ann)
+    assert decide(journal, "r1", "go", **arguments) is None
+    (first,) = approvals(journal, "r1", "go")
+    journal.append(
+        Draft(
+            *("r1", Kind.GATE, "go", Phase.DECISION),
+            actor=ann.name,
+            payload=dict(first.payload),
+            signature=first.signature,
+        )
+    )
+    with pytest.raises(ApprovalNotProven, match="takes 2 different persons and has"):
+        passed(two, lambda pending: pytest.fail("asked again"))
