@@ -81,15 +81,12 @@ def decide(  # noqa: PLR0913  (an approval has these parts; all but the first th
         raise AnswerRefused(f"run {run_id}: gate `{gate}`: {refused}")
     proof = None if signed is None else _proof(pending, answer, signed)
     at = datetime.now(UTC) if signed is None else datetime.fromisoformat(signed.at)
-    also_by: tuple[str, ...] = ()
+    also_by: tuple[str, ...] | None = ()
     if decision == APPROVE:
         _require_enough_proof(pending, proof)
-        also_by = _others(journal, pending, answer, proof)
-        if len(also_by) + 1 < pending.rules.approvals:
-            _note(journal, pending, answer, via=via, at=at, proof=proof)
-            also_by = _others(journal, pending, answer, None)  # another came meanwhile, perhaps
-            if len(also_by) + 1 < pending.rules.approvals:
-                return None
+        also_by = _enough(journal, pending, answer, via=via, at=at, proof=proof)
+    if also_by is None:
+        return None
     standing = record(
         journal,
         run_id,
@@ -101,6 +98,24 @@ def decide(  # noqa: PLR0913  (an approval has these parts; all but the first th
         also_by=also_by,
     )
     return _same(standing, decision, run_id)
+
+
+def _enough(
+    journal: Journal,
+    pending: PendingGate,
+    answer: Mapping[str, Any],
+    *,
+    via: str,
+    at: datetime,
+    proof: Proof | None,
+) -> tuple[str, ...] | None:
+    """Return who else approved, if that is enough; else note this approval and return None."""
+    others = _others(journal, pending, answer, proof)
+    if len(others) + 1 >= pending.rules.approvals:
+        return others
+    _note(journal, pending, answer, via=via, at=at, proof=proof)
+    others = _others(journal, pending, answer, None)  # another came meanwhile, perhaps
+    return others if len(others) + 1 >= pending.rules.approvals else None
 
 
 def approve_command(run_id: str, target: str | None) -> str:
