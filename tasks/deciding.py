@@ -74,11 +74,9 @@ def decide(  # noqa: PLR0913  (an approval has these parts; all but the first th
     already = decision_of(journal, run_id, gate)
     if already is not None:
         return _same(already, decision, run_id)
-    pending = _open_gate(journal, run_id, gate)
     answer = {"decision": decision, "approver": approver, "reason": reason, **(fields or {})}
-    refused = refusal(pending.form_schema, answer, target=pending.target)
-    if refused is not None:
-        raise AnswerRefused(f"run {run_id}: gate `{gate}`: {refused}")
+    pending = _open_gate(journal, run_id, gate)
+    _require_fit(pending, answer)
     proof = None if signed is None else _proof(pending, answer, signed)
     at = datetime.now(UTC) if signed is None else datetime.fromisoformat(signed.at)
     also_by: tuple[str, ...] | None = ()
@@ -143,6 +141,12 @@ def _open_gate(journal: Journal, run_id: str, gate: str) -> PendingGate:
             f"run {run_id}: gate `{gate}` expired at {pending.expires_at:%F %T} UTC"
         )
     return pending
+
+
+def _require_fit(pending: PendingGate, answer: Mapping[str, Any]) -> None:
+    refused = refusal(pending.form_schema, answer, target=pending.target)
+    if refused is not None:
+        raise AnswerRefused(f"run {pending.run_id}: gate `{pending.gate}`: {refused}")
 
 
 def _proof(pending: PendingGate, answer: Mapping[str, Any], signed: Signed) -> Proof:
