@@ -196,6 +196,10 @@ class ControlNode(Command):
         found = self.journal.entries(run_id, kinds=(kind,))
         return [each for each in found if each.phase is phase and each.step.startswith(step)]
 
+    def entries_text(self, run_id: str) -> str:
+        """All that the journal says of the run, as text."""
+        return "\n".join(str(each.payload) for each in self.journal.entries(run_id))
+
     def attempts(self, run_id: str) -> int:
         """How often the run was entered."""
         return len(self.entries(run_id, Kind.RUN, Phase.ATTEMPT))
