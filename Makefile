@@ -12,11 +12,11 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --n
 DEBIAN_PACKAGES := \
     python3 python3-venv python3-dev gcc libc6-dev pkg-config libvirt-dev sanlock python3-sanlock \
     openssh-client openssh-server iproute2 util-linux procps chromium fonts-dejavu-core \
-    postgresql \
+    postgresql busybox-static \
     mmdebstrap cpio xorriso isolinux syslinux-common kmod bindfs fuse3 nftables systemd-container \
     socat file xz-utils
 
-.PHONY: help install debian-packages check format lint types imports tidy test demo demo-down \
+.PHONY: help install debian-packages check format lint types imports tidy test kill-everywhere demo demo-down \
     lab-up lab-down docs constraints clean
 
 help: ## Say what there is.
@@ -74,6 +74,9 @@ imports:
 
 test: install ## Run every test (the lab's too, where it can run).
 	@$(BIN)/python -m pytest -n 4 --dist loadgroup
+
+kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
+	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py
 
 demo: install ## Break a three-host cluster as in the Howto and repair it by the runbook.
 	@$(BIN)/python -m tests.lab.demo up
