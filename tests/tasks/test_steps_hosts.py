@@ -53,7 +53,7 @@ class OldHost:
 
 def tool(name: str) -> str:
     found = shutil.which(name)
-    assert found, f"no {name} here: apt-get install busybox-static dash"
+    assert found, f"no {name} here: make debian-packages"
     return found
 
 
