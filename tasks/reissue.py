@@ -22,6 +22,15 @@ class Issue:
     again: bool  # an earlier one has ended
 
 
+def ended(host: str, name: str) -> bool:
+    """Return whether this remote step of the run in force is known to have ended."""
+    run = current_run()
+    if run is None:
+        return False
+    found = world().journal.find(run.run_id, Kind.REMOTE, f"{name}@{host}", Phase.OUTCOME)
+    return found is not None
+
+
 def next_issue(host: str, step: str) -> Issue:
     """Return which giving of a step is the turn of the run in force."""
     plan = planning()
@@ -31,9 +40,8 @@ def next_issue(host: str, step: str) -> Issue:
     number = 1
     if run is None:
         return Issue(f"{step}.1", under_way=False, again=False)
-    journal = world().journal
-    while journal.find(run.run_id, Kind.REMOTE, f"{step}.{number}@{host}", Phase.OUTCOME):
+    while ended(host, f"{step}.{number}"):
         number += 1
     name = f"{step}.{number}"
-    intent = journal.find(run.run_id, Kind.REMOTE, f"{name}@{host}", Phase.INTENT)
+    intent = world().journal.find(run.run_id, Kind.REMOTE, f"{name}@{host}", Phase.INTENT)
     return Issue(name, intent is not None, again=number > 1)

@@ -13,6 +13,7 @@ from tasks.plan import planning
 from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
+from tasks.reissue import ended
 from tasks.run_site import Site
 from tasks.status import engine_not_well, well_twice
 from tasks.upgrade_plan import UpgradePlan, require_in_window
@@ -70,11 +71,11 @@ def require_engine_did_so(site: Site, plan: UpgradePlan, host: str) -> str:
 @change
 def move_engine_vm(site: Site, host: str) -> Outcome:
     """Move the engine VM off a host, to the best other one, while it runs. Raises CheckRefused."""
-    under_way = _under_way(site, host, "move_engine_vm")
+    step, under_way, again = _issue(site, host, "move_engine_vm")
     if under_way is None and engine_host(site.look_at_all()) != host:
-        return Outcome.ALREADY
+        return Outcome.CHANGED if again else Outcome.ALREADY
     target = under_way or _require_fit(site, host)[0]
-    return migrate_engine_vm.function(site, target, "move_engine_vm")
+    return migrate_engine_vm.function(site, target, step)
 
 
 @change
@@ -125,10 +126,19 @@ def wait_until_well(site: Site, host: str, baseline: Snapshot) -> str:
     return well_twice(site, lost)
 
 
-def _under_way(site: Site, host: str, step: str) -> str | None:
-    if planning() is not None:
-        return None
-    return next((other for other in site.hosts if begun(host, f"{step}.to-{other}")), None)
+def _issue(site: Site, host: str, step: str) -> tuple[str, str | None, bool]:
+    """Return the name of the next try, where one under way leads to, and whether one has ended.
+
+    A migration that failed may be tried again by a retry of the run, to another host as well.
+    """
+    number = 1
+    while True:
+        tries = {f"{step}.{number}.to-{other}": other for other in site.hosts}
+        sent = [name for name in tries if planning() is None and begun(host, name)]
+        if not any(ended(host, name) for name in sent):
+            there = tries[sent[0]] if sent else None
+            return f"{step}.{number}", there, number > 1
+        number += 1
 
 
 def _require_fit(site: Site, host: str) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ UsePAM no
 MaxStartups 100:30:200
 """
 
+# All hosts share this machine's processors: libvirt's keepalive of 30 seconds, by which a migration
+# is given up, takes a busy host for a dead one.
 # QEMU as root without confinement: the host is a container that holds nothing else. The lock
 # manager is what is under test: libvirt takes the engine VM's <lease> from sanlock.
 QEMU = """\
@@ -30,6 +32,7 @@ namespaces = [ ]
 cgroup_controllers = [ ]
 lock_manager = "sanlock"
 vnc_listen = "0.0.0.0"
+keepalive_count = 60
 """
 
 QEMU_SANLOCK = """\

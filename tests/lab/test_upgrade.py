@@ -92,34 +92,17 @@ def test_three_hosts_and_the_engine_go_from_version_1_to_2(
     rest = next(host.name for host in lab.hosts if host.name not in (canary, was_on))
     # The second one fails half-way: one package of two is not replaced.
     lab.ssh(rest, "touch", FAILS)
-    run_id = node.launch(RUNBOOK, canary=canary)
-    node.wait_for_gate(run_id)
-    assert (running(lab), installed(lab)) == ({"1.0-1"}, {"1.0-1"})
-    approve(node, run_id)
-    lab.wait_until(
-        lambda: len(node.entries(run_id, Kind.GATE, Phase.INTENT)) == 2,
-        ENDS_WITHIN_SECONDS,
-        "the canary is done",
-    )
-    node.wait_for_gate(run_id)
-    assert lab.ssh("engine", "rpm -q ovirt-engine").stdout.strip() == "2.0-1"
-    assert updates(node, run_id) == [(f"update_packages.1@{canary}", 0)]
-    assert running(lab) == {"1.0-1", "2.0-1"}
-    approve(node, run_id)
-    failed = node.wait_for_end(run_id, ENDS_WITHIN_SECONDS)
-    assert failed["state_type"] == "FAILED"
-    assert f"{rest} stays in local maintenance" in failed["message"]
+    run_id = stops_at_the_second(lab, node, canary, rest)
+    assert updates(node, run_id) == [
+        (f"update_packages.1@{canary}", 0),
+        (f"update_packages.1@{rest}", 1),
+    ]
     assert care.engine_host(lab) == was_on
-    assert installed(lab) == {"1.0-1", "2.0-1"}
     # Corrected, and on it goes with a run that leaves out what is done.
     lab.ssh(rest, "rm", FAILS)
     again = node.launch(RUNBOOK)
     approve(node, again)
-    lab.wait_until(
-        lambda: len(node.entries(again, Kind.GATE, Phase.INTENT)) == 2,
-        ENDS_WITHIN_SECONDS,
-        "the next host is done",
-    )
+    wait_for_second_gate(lab, node, again)
     approve(node, again)
     ended = node.wait_for_end(again, ENDS_WITHIN_SECONDS)
     assert ended["state_type"] == "COMPLETED", ended["message"]
@@ -132,6 +115,33 @@ def test_three_hosts_and_the_engine_go_from_version_1_to_2(
     assert len(spans(lab.heartbeats())) == boots
     assert lab.overlaps() == []
     assert care.engine_host(lab) != was_on
+
+
+def stops_at_the_second(lab: Lab, node: ControlNode, canary: str, rest: str) -> str:
+    """Run until the second host's update fails; return the run's id."""
+    run_id = node.launch(RUNBOOK, canary=canary)
+    node.wait_for_gate(run_id)
+    assert (running(lab), installed(lab)) == ({"1.0-1"}, {"1.0-1"})
+    approve(node, run_id)
+    wait_for_second_gate(lab, node, run_id)
+    assert lab.ssh("engine", "rpm -q ovirt-engine").stdout.strip() == "2.0-1"
+    assert running(lab) == {"1.0-1", "2.0-1"}
+    approve(node, run_id)
+    failed = node.wait_for_end(run_id, ENDS_WITHIN_SECONDS)
+    assert failed["state_type"] == "FAILED"
+    assert f"{rest} stays in local maintenance" in failed["message"]
+    assert installed(lab) == {"1.0-1", "2.0-1"}
+    return run_id
+
+
+def wait_for_second_gate(lab: Lab, node: ControlNode, run_id: str) -> None:
+    """Wait until the run has upgraded its first host, and asks."""
+
+    def asks() -> bool:
+        return len(node.entries(run_id, Kind.GATE, Phase.INTENT)) == 2
+
+    lab.wait_until(asks, ENDS_WITHIN_SECONDS, "the first host is done")
+    node.wait_for_gate(run_id)
 
 
 def require_upgraded(lab: Lab) -> None:
