@@ -81,19 +81,12 @@ def decide(  # noqa: PLR0913  (an approval has these parts; all but the first th
     at = datetime.now(UTC) if signed is None else datetime.fromisoformat(signed.at)
     also_by: tuple[str, ...] | None = ()
     if decision == APPROVE:
-        _require_enough_proof(pending, proof)
         also_by = _enough(journal, pending, answer, via=via, at=at, proof=proof)
     if also_by is None:
         return None
+    via = _via(via, proof)
     standing = record(
-        journal,
-        run_id,
-        gate,
-        answer=answer,
-        via=_via(via, proof),
-        at=at,
-        proof=proof,
-        also_by=also_by,
+        journal, run_id, gate, answer=answer, via=via, at=at, proof=proof, also_by=also_by
     )
     return _same(standing, decision, run_id)
 
@@ -108,6 +101,7 @@ def _enough(
     proof: Proof | None,
 ) -> tuple[str, ...] | None:
     """Return who else approved, if that is enough; else note this approval and return None."""
+    _require_enough_proof(pending, proof)
     others = _others(journal, pending, answer, proof)
     if len(others) + 1 >= pending.rules.approvals:
         return others
