@@ -10,7 +10,7 @@ from tasks.metadata import Target
 from tasks.migration import engine_host
 from tasks.recorded import Outcome, change, check, wait
 from tasks.refusal import CheckRefused
-from tasks.rescue_conf import RescueConfError, boots_from, medium_in, rescue_conf
+from tasks.rescue_conf import RescueConfError, boots_from, medium_in, rescue_conf, serial_log
 from tasks.rescue_power import (
     DOWN,
     EVERY_SECONDS,
@@ -33,6 +33,7 @@ if id qemu >/dev/null 2>&1 && ! runuser -u qemu -- test -r "$1"
 then echo "the user qemu cannot read $1" >&2; exit 77; fi
 stat -L -c %s -- "$1"
 """
+SIZE = 'stat -c %s -- "$1" 2>/dev/null || echo 0'
 WRITE_CONF = """
 umask 027; mkdir -p "${1%/*}" && printf '%s' "$2" >"$1.new" && chmod 0640 "$1.new" || exit
 chown vdsm:kvm "$1.new" 2>/dev/null
@@ -49,6 +50,9 @@ class RescuePlan:
     conf_path: str
     conf_text: str
     running: str  # a host, or `down`
+    console_log: str = ""  # where libvirt copies the serial console to, on the host
+    console_bytes: int = 0  # of it, before anything was done
+    console_says: str = ""  # what it says when the medium is up, if a person knows
 
     @property
     def sha256(self) -> str:
@@ -80,9 +84,9 @@ def require_rescue_host(cluster: str, target: Target, host: str | None) -> Site:
 
 
 @check
-def require_rescue_plan(site: Site, medium: str, boot_menu: bool) -> RescuePlan:
+def require_rescue_plan(site: Site, medium: str, console_says: str, boot_menu: bool) -> RescuePlan:
     """Require a medium that QEMU reads, and a vm.conf that can be edited. Raises CheckRefused."""
-    return _plan(site, medium, boot_menu)
+    return _plan(site, medium, console_says, boot_menu)
 
 
 @check
@@ -91,7 +95,7 @@ def require_same_plan(site: Site, plan: RescuePlan, boot_menu: bool) -> str:
 
     Raises CheckRefused.
     """
-    now = _plan(site, plan.medium, boot_menu)
+    now = _plan(site, plan.medium, plan.console_says, boot_menu)
     if (now.medium_bytes, now.running) != (plan.medium_bytes, plan.running):
         raise CheckRefused(
             f"approved was a medium of {plan.medium_bytes} bytes with the engine VM on "
@@ -155,7 +159,7 @@ def wait_until_rescue_is_down(site: Site) -> str:
     return f"no domain and no lease on {', '.join(site.hosts)}"
 
 
-def _plan(site: Site, medium: str, boot_menu: bool) -> RescuePlan:
+def _plan(site: Site, medium: str, console_says: str, boot_menu: bool) -> RescuePlan:
     shell, seconds = site.shell(site.actor), limit("look_seconds")
     found = shell.run(sh(LOOK_AT_MEDIUM, medium), timeout_seconds=seconds)
     if found.exit_code != 0 or not found.stdout.strip().isdigit():
@@ -170,11 +174,17 @@ def _plan(site: Site, medium: str, boot_menu: bool) -> RescuePlan:
         text = rescue_conf(own.stdout, medium, menu=boot_menu)
         if boots_from(text) != medium or medium_in(own.stdout) == medium:
             raise RescueConfError(f"{medium} is in {VM_CONF} already, or does not come first")
+        console_log = serial_log(own.stdout)
+        if console_says and not console_log:
+            raise RescueConfError("the VM has no serial console that libvirt keeps a log of")
     except RescueConfError as error:
         raise CheckRefused(
-            f"{site.actor}: {VM_CONF}: {error}", "correct it, or choose another medium"
+            f"{site.actor}: {VM_CONF}: {error}", "correct it, or choose other parameters"
         ) from error
+    size = shell.run(sh(SIZE, console_log), timeout_seconds=seconds).stdout.strip()
     run = current_run()
     path = f"{FOLDER}/{run.run_id if run else 'no-run'}.conf"
     running = engine_host(site.look_at_all()) or DOWN
-    return RescuePlan(medium, int(found.stdout), path, text, running)
+    return RescuePlan(
+        medium, int(found.stdout), path, text, running, console_log, int(size or 0), console_says
+    )

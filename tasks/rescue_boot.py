@@ -1,12 +1,13 @@
 """What the engine VM really boots from: libvirt's live XML, and what was read from the drive.
 
-Any medium can be judged so, also one that says nothing on a serial console.
+Any medium can be judged so; one of which it is known what it says on the serial console, by that.
 """
 
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
+from tasks.hosts import sh
 from tasks.limits import limit
 from tasks.migration import DOMAIN
 from tasks.recorded import wait
@@ -16,10 +17,12 @@ from tasks.run_site import Site
 from tasks.runs import log
 from tasks.waiting import wait_until
 
-EXCERPT_BYTES = 2000
+EXCERPT_CHARACTERS = 2000
+LONGEST_CONSOLE_BYTES = 65_536
 # What a boot loader, a kernel and its first file system come to at the least.
 BOOTED_BYTES = 1024 * 1024
 LIVE_XML = ("virsh", "--readonly", "dumpxml", DOMAIN)
+READ_CONSOLE = f'tail -c "+$2" -- "$1" 2>/dev/null | tail -c {LONGEST_CONSOLE_BYTES}'
 BLOCK_STATISTICS = ("virsh", "--readonly", "domblkstat", DOMAIN)
 
 
@@ -48,7 +51,7 @@ def wait_until_rescue_boots(site: Site, plan: RescuePlan) -> Booted:
         missing = not_running_on(site, site.actor)
         if missing is not None:
             return missing
-        found = _look_at_drive(site, plan.medium)
+        found = _look_at_drive(site, plan)
         if isinstance(found, str):
             return found
         booted.append(found)
@@ -79,7 +82,7 @@ def _live_domain(site: Site) -> ET.Element:
     return ET.fromstring(ran.checked().stdout)
 
 
-def _look_at_drive(site: Site, medium: str) -> Booted | str:
+def _look_at_drive(site: Site, plan: RescuePlan) -> Booted | str:
     """Return what the VM read from the medium, or what is missing."""
     shell, seconds = site.shell(site.actor), limit("look_seconds")
     domain = _live_domain(site)
@@ -87,23 +90,30 @@ def _look_at_drive(site: Site, medium: str) -> Booted | str:
         disk.find("target")
         for disk in domain.iterfind("./devices/disk")
         for source in disk.findall("source")
-        if source.get("file") == medium
+        if source.get("file") == plan.medium
     )
     target = next((each for each in drives if each is not None), None)
     if target is None:
-        return f"no drive of the VM holds {medium}"
+        return f"no drive of the VM holds {plan.medium}"
     drive = target.get("dev", "")
     told = shell.run((*BLOCK_STATISTICS, drive), timeout_seconds=seconds).stdout
     found = re.search(r"rd_bytes\s+(\d+)", told)
     read_bytes = int(found[1]) if found else 0
     if read_bytes < BOOTED_BYTES:
-        return f"the VM has read {read_bytes} bytes of {medium} ({drive})"
-    log_file = domain.find("./devices/serial/log")
-    console = ""
-    if log_file is not None:
-        tail = ("tail", "-c", str(EXCERPT_BYTES), "--", log_file.get("file", ""))
-        console = shell.run(tail, timeout_seconds=seconds).stdout
-    return Booted(drive, read_bytes, _printable(console))
+        return f"the VM has read {read_bytes} bytes of {plan.medium} ({drive})"
+    console = _console(site, plan)
+    if plan.console_says not in console:
+        return f"the console has not said {plan.console_says!r}"
+    return Booted(drive, read_bytes, console[-EXCERPT_CHARACTERS:])
+
+
+def _console(site: Site, plan: RescuePlan) -> str:
+    """Return what the serial console said since the plan was made."""
+    if not plan.console_log:
+        return ""
+    argv = sh(READ_CONSOLE, plan.console_log, str(plan.console_bytes + 1))
+    ran = site.shell(site.actor).run(argv, timeout_seconds=limit("look_seconds"))
+    return _printable(ran.stdout)
 
 
 def _printable(text: str) -> str:

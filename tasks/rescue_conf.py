@@ -73,6 +73,18 @@ def medium_in(text: str) -> str:
     return next((str(source.get("file") or source.get("dev") or "") for source in sources), "")
 
 
+def serial_log(text: str) -> str:
+    """Return the file to which libvirt copies the VM's serial console; empty if there is none.
+
+    Raises RescueConfError.
+    """
+    coded = next((line for line in text.splitlines() if line.startswith(f"{XML_KEY}=")), None)
+    if coded is None:
+        return ""
+    found = _parse(coded)[0].find("./devices/serial/log")
+    return "" if found is None else found.get("file", "")
+
+
 def _edited(line: str, medium: str) -> str:
     """Return a plain line with the medium in the cdrom's place and the boot order moved."""
     if re.match(r"\s*cdrom\s*=", line):

@@ -57,6 +57,7 @@ case "$1 $2" in
     for each in "$hosts"/*/state/vm; do [ ! -f "$each" ] || exit 0; done
     if [ -f "$state/no-start" ]; then exit 0; fi
     rm -f "$state/started"
+    [ ! -f "$state/says" ] || cat "$state/says" >>"${state%/state}/var/lib/serial.log"
     case $2 in --vm-conf=*) cp "${state%/state}${2#--vm-conf=}" "$state/started" ;; esac
     echo running >"$state/vm" ;;
   "--add-console-password "*)
@@ -75,7 +76,8 @@ esac
 """
 DOMAIN = """<domain><os><type machine='pc'>hvm</type></os><devices>
 <disk type='file' device='disk'><source file='/d'/><target dev='vda'/><boot order='1'/></disk>
-<disk type='file' device='cdrom'><target dev='hdc'/><readonly/></disk></devices></domain>"""
+<disk type='file' device='cdrom'><target dev='hdc'/><readonly/></disk>
+<serial type='pty'><log file='/var/lib/serial.log'/></serial></devices></domain>"""
 VM_CONF_TEXT = (
     "vmName=HostedEngine\nmemSize=96\ndevices={type:disk,device:cdrom,index:2,path:}\n"
     f"xmlBase64={base64.b64encode(DOMAIN.encode()).decode()}\n"
@@ -105,6 +107,7 @@ def add_vm(cluster: FakeCluster) -> None:
         vm_conf = Path(host.here(VM_CONF))
         vm_conf.parent.mkdir(parents=True)
         vm_conf.write_text(VM_CONF_TEXT)
+        (host.root / "var/lib/serial.log").write_text("rescue: up, an old one\n")
         (host.root / "var/lib/rescue.iso").write_bytes(bytes(2048))
 
 

@@ -123,6 +123,22 @@ def test_a_lease_that_is_still_held_stops_the_start(cluster: FakeCluster, h1: Fa
     assert h1.calls("hosted-engine --vm-start") == []
 
 
+def test_its_console_says_that_it_is_up(cluster: FakeCluster, h1: FakeHost) -> None:
+    h1.set("says", "booting\nrescue: up")
+    cluster.answers = [YES, YES]
+    boot_rescue.fn("lab", MEDIUM, console_says="rescue: up")
+    evidence = cluster.asked[1][1]
+    assert "rescue: up" in evidence
+    assert "an old one" not in evidence
+
+
+def test_what_an_earlier_boot_said_does_not_count(cluster: FakeCluster, h1: FakeHost) -> None:
+    h1.set("says", "booting")
+    cluster.answers = [YES]
+    with pytest.raises(TimedOut, match="the console has not said 'rescue: up'"):
+        boot_rescue.fn("lab", MEDIUM, console_says="rescue: up")
+
+
 @pytest.mark.parametrize(
     ("trouble", "told"),
     [
