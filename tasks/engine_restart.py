@@ -11,7 +11,7 @@ from tasks.plan import planning
 from tasks.recorded import Outcome, change, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
-from tasks.rescue_power import shut_down_engine, start_engine, wait_until_vm_down
+from tasks.rescue_power import shut_down_engine, start_vm, wait_until_vm_down
 from tasks.run_site import Site
 from tasks.runs import log
 from tasks.status import engine_not_well
@@ -62,7 +62,7 @@ def start_engine_vm(site: Site, plan: UpgradePlan) -> Outcome:
     if holder is not None and not sent and not shut:
         return Outcome.ALREADY
     able = [host for host in reversed(plan.hosts) if host not in plan.resting]
-    return start_engine.function(site, [*sent, *able, site.actor][0], step=step)
+    return start_vm(site, [*sent, *able, site.actor][0], "", step=step)
 
 
 @wait
