@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tasks.audit_approvals import approval_faults
 from tasks.audit_chain import ChainCheck, Fault, plain_columns
 from tasks.audit_heads import KeptHeads
 from tasks.journal import Journal, Kind, Phase
@@ -31,7 +32,7 @@ class Verdict:
 
 
 def verify_journal(journal: Journal, kept: Iterable[KeptHeads] = ()) -> Verdict:
-    """Check the whole journal, and compare it with the heads that hosts keep."""
+    """Check the whole journal and its approvals, and compare it with the heads that hosts keep."""
     with journal.reading() as session:
         _at_one_moment(session)
         journal_id = session.get_one(IdentityRow, 1).journal_id
@@ -43,11 +44,12 @@ def verify_journal(journal: Journal, kept: Iterable[KeptHeads] = ()) -> Verdict:
             session.expunge_all()
         check.finish(head.seq, head.hash or "")
         faults = [*check.faults, *_guards(session), *_runs(session)]
-        remarks, troubles = list(check.remarks), []
+        remarks, troubles = list(check.remarks), list[str]()
         for each in kept:
             faults.extend(_heads(session, head.seq, each))
             remarks.extend(each.remarks)
             troubles.extend(each.troubles)
+    faults.extend(approval_faults(journal))
     faults.sort(key=lambda fault: fault.seq)
     return Verdict(
         journal_id,

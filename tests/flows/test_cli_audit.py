@@ -27,7 +27,9 @@ def home(tmp_path: Path) -> Served:
     attempt = journal.open_run(run).attempt
     argv = {"argv": ["dd", "if=/dev/zero", "of=/rhev/" + "x" * 90, "bs=4096"], "step_id": "s"}
     decided = {"decision": "approve", "reason": "ticket 7", "fields": {}, "answered_at": "x"}
+    asked = {"evidence": "go?", "expires_at": "2026-11-23T00:00:00+00:00"}
     for draft in (
+        Draft(RUN_ID, Kind.GATE, "approve_write", Phase.INTENT, attempt, payload=asked),
         Draft(RUN_ID, Kind.GATE, "approve_write", Phase.DECISION, actor="bob", payload=decided),
         Draft(
             RUN_ID, Kind.REMOTE, "write_zeros@h1", Phase.INTENT, attempt, host="h1", payload=argv
@@ -52,7 +54,7 @@ def now() -> datetime:
 def edit(home: Served) -> None:
     with sqlite3.connect(home.home / "journal.db") as raw:
         raw.execute("DROP TRIGGER journal_no_update")
-        raw.execute("UPDATE journal_entries SET actor = 'eve' WHERE seq = 2")
+        raw.execute("UPDATE journal_entries SET actor = 'eve' WHERE seq = 3")
 
 
 def test_list_and_show_tell_who_did_what(home: Served) -> None:
@@ -64,7 +66,7 @@ def test_list_and_show_tell_who_did_what(home: Served) -> None:
     for words in ("gate approve_write", "bob", "approve: ticket 7", "dd if=/dev/zero"):
         assert words in shown.stdout
     entries = home.json("audit", "show", RUN_ID)["entries"]
-    assert [entry["seq"] for entry in entries] == [1, 2, 3, 4]
+    assert [entry["seq"] for entry in entries] == [1, 2, 3, 4, 5]
     assert all(len(entry["hash"]) == 64 for entry in entries)
 
 
@@ -99,7 +101,7 @@ def test_an_export_is_new_private_and_verified_alone(home: Served, tmp_path: Pat
     file.write_text(file.read_text().replace('"ticket 7"', '"ticket 8"'))
     found = stranger.runbook("audit", "verify", "--file", str(file))
     assert found.returncode == 1
-    assert "entry 2: was changed" in found.stderr
+    assert "entry 3: was changed" in found.stderr
     file.write_text("hello\n")
     assert stranger.runbook("audit", "verify", "--file", str(file)).returncode == 2
 
@@ -111,13 +113,13 @@ def test_verify_says_what_is_wrong_and_where(home: Served) -> None:
     edit(home)
     found = home.runbook("audit", "verify", "--offline")
     assert found.returncode == 1
-    assert "entry 2: was changed: its hash is not that of its content" in found.stderr
+    assert "entry 3: was changed: its hash is not that of its content" in found.stderr
     assert "the trigger journal_no_update" in found.stderr
-    assert "NOT WHOLE: 2 faults, the first at entry 2" in found.stderr
+    assert "NOT WHOLE: 2 faults, the first at entry 3" in found.stderr
     assert "Traceback" not in found.stderr
     told = home.json("audit", "verify", "--offline", exit_code=1)
     assert told["whole"] is False
-    assert [fault["seq"] for fault in told["verdict"]["faults"]] == [0, 2]
+    assert [fault["seq"] for fault in told["verdict"]["faults"]] == [0, 3]
 
 
 def test_verify_says_which_hosts_could_not_be_asked(home: Served) -> None:
@@ -148,5 +150,5 @@ def test_without_a_journal_or_such_a_run_it_is_wrong_use(home: Served, tmp_path:
 
 def test_the_export_is_json_lines(home: Served) -> None:
     lines = [json.loads(line) for line in home.runbook("audit", "export").stdout.splitlines()]
-    assert lines[0]["head_seq"] == 4
-    assert [line["seq"] for line in lines[1:]] == [1, 2, 3, 4]
+    assert lines[0]["head_seq"] == 5
+    assert [line["seq"] for line in lines[1:]] == [1, 2, 3, 4, 5]

@@ -1,10 +1,12 @@
 """Approvals altered or planted in the journal pass no gate whose policy asks for signatures."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.audit_approvals import approval_faults
 from tasks.deciding import decide
 from tasks.decisions import approvals
 from tasks.env import World
@@ -38,7 +40,12 @@ def test_a_decision_altered_in_the_journal_does_not_pass(
 ) -> None:
     journal = strict.journal
     passed(strict, lambda p: decide(journal, "r1", "go", **signed(p, ann, scope="one")))
+    assert strict.policy
+    signers = strict.policy.signers
+    assert not list(approval_faults(journal, signers))
     alter(tmp_path / "journal.db", *change, "phase = 'decision'")
+    (fault,) = approval_faults(journal, signers)
+    assert re.search(says, fault.what)
     with pytest.raises(ApprovalNotProven, match=says):
         passed(strict, lambda pending: pytest.fail("asked again"))
 
