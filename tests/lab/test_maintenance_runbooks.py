@@ -44,8 +44,9 @@ def test_the_engine_vm_moves_live_and_its_host_leaves_and_returns(lab: Lab) -> N
     assert care.engine_host(lab) != host
     assert lab.ssh(host, FLAGS).stdout.count("=True") == 2
     # The same boot goes on beating: it was moved, not restarted, and never ran twice.
-    beats = len(lab.heartbeats())
-    lab.wait_until(lambda: len(lab.heartbeats()) > beats, 30, "the engine beats")
+    last = lab.heartbeats()[-1]
+    assert last.boot_id == boot
+    lab.wait_until(lambda: lab.heartbeats()[-1].seq > last.seq, 30, "the engine beats")
     assert care.boot_of_engine(lab) == boot
     assert lab.overlaps() == []
     return_host.fn("lab", host)
