@@ -39,11 +39,7 @@ from tasks.under_way import require_nothing_under_way
 @recorded_run("boot-rescue")
 @tells_way_back("boot-rescue")
 def boot_rescue(
-    cluster: str,
-    medium: str,
-    host: str | None = None,
-    console_says: str = "",
-    boot_menu: bool = False,
+    cluster: str, medium: str, host: str | None = None, console_says: str = "", menu: bool = False
 ) -> None:
     """Boot the engine VM from a rescue medium under global maintenance, and bring it back."""
     # Checks: nothing is changed, so a refusal needs no clean-up.
@@ -52,10 +48,10 @@ def boot_rescue(
     volume = require_one_configuration(cluster)
     target = require_one_target(cluster, volume)
     site = require_rescue_host(cluster, target, host)
-    plan = require_rescue_plan(site, medium, console_says, boot_menu)
+    plan = require_rescue_plan(site, medium, console_says, menu)
     read_baseline(site)
     approve_rescue(site, plan)
-    running = require_same_plan(site, plan, boot_menu)
+    running = require_same_plan(site, plan, menu)
     # Hands off, then the engine VM down, proven.
     enter_global_maintenance(site, "the engine VM boots from a rescue medium")
     wait_until_hands_off(site)

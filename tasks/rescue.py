@@ -84,18 +84,18 @@ def require_rescue_host(cluster: str, target: Target, host: str | None) -> Site:
 
 
 @check
-def require_rescue_plan(site: Site, medium: str, console_says: str, boot_menu: bool) -> RescuePlan:
+def require_rescue_plan(site: Site, medium: str, console_says: str, menu: bool) -> RescuePlan:
     """Require a medium that QEMU reads, and a vm.conf that can be edited. Raises CheckRefused."""
-    return _plan(site, medium, console_says, boot_menu)
+    return _plan(site, medium, console_says, menu)
 
 
 @check
-def require_same_plan(site: Site, plan: RescuePlan, boot_menu: bool) -> str:
+def require_same_plan(site: Site, plan: RescuePlan, menu: bool) -> str:
     """Require that medium and engine VM are as approved; returns where the VM runs.
 
     Raises CheckRefused.
     """
-    now = _plan(site, plan.medium, plan.console_says, boot_menu)
+    now = _plan(site, plan.medium, plan.console_says, menu)
     if (now.medium_bytes, now.running) != (plan.medium_bytes, plan.running):
         raise CheckRefused(
             f"approved was a medium of {plan.medium_bytes} bytes with the engine VM on "
@@ -159,7 +159,7 @@ def wait_until_rescue_is_down(site: Site) -> str:
     return f"no domain and no lease on {', '.join(site.hosts)}"
 
 
-def _plan(site: Site, medium: str, console_says: str, boot_menu: bool) -> RescuePlan:
+def _plan(site: Site, medium: str, console_says: str, menu: bool) -> RescuePlan:
     shell, seconds = site.shell(site.actor), limit("look_seconds")
     found = shell.run(sh(LOOK_AT_MEDIUM, medium), timeout_seconds=seconds)
     if found.exit_code != 0 or not found.stdout.strip().isdigit():
@@ -171,7 +171,7 @@ def _plan(site: Site, medium: str, console_says: str, boot_menu: bool) -> Rescue
     if own.exit_code != 0:
         raise CheckRefused(f"{site.actor}: {own.stderr.strip()}", "start ovirt-ha-agent there")
     try:
-        text = rescue_conf(own.stdout, medium, menu=boot_menu)
+        text = rescue_conf(own.stdout, medium, menu=menu)
         if boots_from(text) != medium or medium_in(own.stdout) == medium:
             raise RescueConfError(f"{medium} is in {VM_CONF} already, or does not come first")
         console_log = serial_log(own.stdout)

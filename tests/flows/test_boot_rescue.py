@@ -55,7 +55,7 @@ def test_it_boots_the_medium_and_comes_back(cluster: FakeCluster, h1: FakeHost) 
         started.append(h1.get("started"))
 
     cluster.answers, cluster.at_gate = [YES, YES], look
-    boot_rescue.fn("lab", MEDIUM, boot_menu=True)
+    boot_rescue.fn("lab", MEDIUM, menu=True)
     assert gates(cluster) == ["approve_rescue", "approve_rescue_done"]
     before, during = started
     assert before == ""
