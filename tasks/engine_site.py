@@ -46,8 +46,9 @@ out=$("$manager" -q check-update 2>&1); echo "check_update=$?"; echo "$out"
 BACKUP = """
 umask 077
 mkdir -p -- "$(dirname -- "$1")" || exit
-engine-backup --mode=backup --scope=all --file="$1" --log="$1.log"
+engine-backup --mode=backup --scope=all --file="$1.new" --log="$1.log" && mv -- "$1.new" "$1"
 """
+CHECKSUM = '[ -s "$1" ] && sha256sum -- "$1"'
 LAST_LOG = """
 log=$(ls -t "$1"/*.log 2>/dev/null | head -n 1); [ -n "$log" ] || exit 0
 tail -n 5 "$log"
@@ -129,17 +130,18 @@ def back_up_engine(site: Site) -> Outcome:
         return Outcome.ALREADY
     shell, path = world().shell(site.cluster, ENGINE), backup_path()
     within = limit("engine_backup_seconds")
+    if this.again and not this.under_way and _backup_sha256(shell, path, within):
+        return Outcome.CHANGED
     ran = run_once(
         shell, sh(BACKUP, path), step=this.name, timeout_seconds=within, accept=range(256)
     )
-    seen = shell.run(("sha256sum", path), timeout_seconds=within)
-    size = shell.run(("wc", "-c", path), timeout_seconds=limit("look_seconds"))
-    if ran.exit_code or seen.exit_code or size.stdout.split()[:1] in ([], ["0"]):
+    sha256 = _backup_sha256(shell, path, within)
+    if ran.exit_code != 0 or not sha256:
         raise EngineStepFailed(
             f"engine: `engine-backup` ended with exit code {ran.exit_code} and left no backup at"
             f" {path}: {ran.stdout.strip()[-500:]}; see to it there, then retry the run"
         )
-    log().info("engine: backup %s, SHA-256 %s", path, seen.stdout.split()[0])
+    log().info("engine: backup %s, SHA-256 %s", path, sha256)
     return Outcome.CHANGED
 
 
@@ -185,6 +187,12 @@ def update_engine_packages(site: Site) -> Outcome:
         within="update_seconds",
         missing=lambda look: ", ".join(look.pending),
     )
+
+
+def _backup_sha256(shell: Shell, path: str, within_seconds: float) -> str:
+    """Return the checksum of a backup that holds something; empty if there is none."""
+    seen = shell.run(sh(CHECKSUM, path), timeout_seconds=within_seconds)
+    return seen.stdout.split()[0] if seen.exit_code == 0 and seen.stdout.split() else ""
 
 
 def _in_engine(
