@@ -5,7 +5,6 @@ sshd, and reports a lost connection as exit code -1. Here only known keys are ac
 wait has a limit, and lost contact is an exception of its own.
 """
 
-import base64
 import shlex
 import socket
 import subprocess
@@ -27,11 +26,9 @@ from tasks.env import (
     Ran,
 )
 from tasks.inventory import Host, Inventory, Ssh
-from tasks.ssh_runner import OVERRIDES
+from tasks.ssh_runner import WholeOutput
 
-STDIN_BYTES_MAX = 65_536
-# Data goes as a quoted argument: Fabric's own stdin fails if the remote does not read it.
-FEED = 'data=$1; shift; printf %s "$data" | base64 -d | "$@"'
+OWN_CONFIG = {"load_ssh_configs": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +62,14 @@ class SshShell:
     ) -> Ran:
         """Run a command, each argument passed as it is; any exit code is returned.
 
+        `stdin` goes through the session's channel, and is in no argument on either side.
         Raises: HostUnreachable, LostContact, NoAnswer, HostKeyRefused, AccessRefused.
         """
-        words = list(argv) if stdin is None else _fed(argv, stdin)
-        # A remote that reads its stdin would wait for ever on Fabric's open channel.
-        line = f"{shlex.join(words)} </dev/null"
-        connection = self._opened()
+        # A remote that reads its stdin would wait for ever on an open channel.
+        line = shlex.join(argv) + (" </dev/null" if stdin is None else "")
+        runner = WholeOutput(self._opened(), stdin, timeout_seconds)
         try:
-            result = connection.run(
+            result = runner.run(
                 line, hide=True, warn=True, in_stream=False, timeout=timeout_seconds
             )
         except invoke.exceptions.CommandTimedOut as error:
@@ -156,7 +153,7 @@ class SshShell:
             self._host.address,
             user=self._ssh.user,
             port=self._host.port,
-            config=Config(overrides=OVERRIDES),
+            config=Config(overrides=OWN_CONFIG),
             connect_timeout=self._limits.connect_timeout_seconds,
             connect_kwargs=options,
         )
@@ -234,12 +231,6 @@ def _ended(proxy: "subprocess.Popen[bytes] | None") -> None:
     if proxy is not None:
         proxy.terminate()
         proxy.wait()
-
-
-def _fed(argv: Sequence[str], stdin: bytes) -> list[str]:
-    if len(stdin) > STDIN_BYTES_MAX:
-        raise ValueError(f"stdin is limited to {STDIN_BYTES_MAX} bytes, got {len(stdin)}")
-    return ["sh", "-c", FEED, "feed", base64.b64encode(stdin).decode(), *argv]
 
 
 def _short(argv: Sequence[str]) -> str:

@@ -1,7 +1,9 @@
 """The shell against a real sshd on 127.0.0.1, started by the test as the current user."""
 
+import base64
 import hashlib
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tasks.env import (
     HostKeyRefused,
     HostUnreachable,
     LostContact,
+    NoAnswer,
 )
 from tasks.inventory import Inventory, InventoryError
 from tasks.shell import ShellPool, SshShell
@@ -53,6 +56,39 @@ def test_little_data_can_be_fed(ssh_shell: SshShell) -> None:
     assert bytes.fromhex("".join(ran.stdout.split())) == data
     with pytest.raises(ValueError, match="limited to 65536"):
         ssh_shell.run(["cat"], stdin=b"x" * 65_537)
+
+
+# Every process of the machine, while the command that was given the data is at work.
+PROCESSES = 'data=$(cat); cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "; echo "${#data}"'
+
+
+def test_what_is_fed_is_in_no_argument_on_the_host(ssh_shell: SshShell) -> None:
+    secret = b"planted-secret-of-the-console"
+    told = ssh_shell.run(["sh", "-c", PROCESSES, "look"], stdin=secret).checked().stdout
+    assert "look" in told
+    assert told.endswith(f"{len(secret)}\n")
+    for form in (secret.decode(), base64.b64encode(secret).decode(), secret.hex()):
+        assert form not in told
+
+
+def test_a_command_that_does_not_read_what_it_is_fed_is_judged_by_its_exit_code(
+    ssh_shell: SshShell,
+) -> None:
+    for code in (0, 3) * 5:
+        ran = ssh_shell.run(["sh", "-c", f"echo x; exit {code}"], stdin=b"x" * 65_536)
+        assert (ran.exit_code, ran.stdout) == (code, "x\n")
+
+
+def test_a_fed_command_without_an_end_is_given_up(ssh_shell: SshShell) -> None:
+    started = time.monotonic()
+    with pytest.raises(NoAnswer, match="no end within 1 s"):
+        ssh_shell.run(["sleep", "20"], stdin=b"x" * 65_536, timeout_seconds=1)
+    assert time.monotonic() - started < 6
+    assert ssh_shell.run(["cat"], stdin=b"back").stdout == "back"
+
+
+def test_nothing_to_feed_is_an_end_of_input(ssh_shell: SshShell) -> None:
+    assert ssh_shell.run(["wc", "-c"], stdin=b"", timeout_seconds=5).stdout.strip() == "0"
 
 
 def test_the_connection_is_kept(sshd: Sshd, ssh_shell: SshShell) -> None:
