@@ -26,6 +26,7 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     home: Path
+    pause_seconds_max: float = BACKOFF_SECONDS[-1]
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     starts: int = 0
@@ -49,7 +50,8 @@ class Child:
             return True
         now = time.monotonic()
         self.deaths = 0 if now - self.started_at > STEADY_SECONDS else self.deaths + 1
-        self.due_at = now + BACKOFF_SECONDS[min(self.deaths, len(BACKOFF_SECONDS) - 1)]
+        pause_seconds = BACKOFF_SECONDS[min(self.deaths, len(BACKOFF_SECONDS) - 1)]
+        self.due_at = now + min(pause_seconds, self.pause_seconds_max)
         self.process = None
         return False
 

@@ -78,7 +78,8 @@ class Supervisor:
         self, name: str, argv: Sequence[str], variables: Callable[[Place, int], Mapping[str, str]]
     ) -> Child:
         log = self.place.logs / f"{name}.log"
-        return Child(name, argv, variables(self.place, self.port), log, self.place.home)
+        given = (name, argv, variables(self.place, self.port), log, self.place.home)
+        return Child(*given, pause_seconds_max=settings().pause_seconds_max)
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or `stop`.  Raises ServeFailed if it cannot come up."""

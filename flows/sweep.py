@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from flows.api import Api
+from tasks.settings import settings
 
 # Before a crashed run is entered again; one that crashes more often has no accident.
 PAUSE_SECONDS = (0.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 60.0)
@@ -40,11 +41,12 @@ def continue_crashed(api: Api, tag: str) -> Iterator[str]:
     for run in api.runs(("CRASHED",), tag):
         times = crashes(api, run)
         since = datetime.fromisoformat(run["state"]["timestamp"]).timestamp()
-        if times > len(PAUSE_SECONDS):
+        pause_seconds = PAUSE_SECONDS[min(max(times, 1), len(PAUSE_SECONDS)) - 1]
+        if times > settings().crashes_max:
             message = f"It crashed {times} times: look at its logs, then start a new run."
             api.set_state(run["id"], "FAILED", "Failed", message)
             yield f"run {run['name']}: failed, as it crashed {times} times"
-        elif time.time() - since >= PAUSE_SECONDS[max(times, 1) - 1]:
+        elif time.time() - since >= min(pause_seconds, settings().pause_seconds_max):
             message = "The run continues where its journal ends."
             api.set_state(run["id"], "SCHEDULED", "AwaitingRetry", message)
             yield f"run {run['name']}: it had crashed and is continued"

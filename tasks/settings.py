@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     channel_timeout_seconds: float = Field(default=15.0, gt=0)
     keepalive_seconds: int = Field(default=15, gt=0)
     lost_contact_retries: int = Field(default=3, ge=0, le=10)
+    crashes_max: int = Field(default=8, gt=0)  # of one run; with one more it fails
+    pause_seconds_max: float = Field(default=60.0, ge=0)  # before what died is started again
     step_store: Path = Path("/var/lib/hosted-engine-runbooks/steps")  # on the hosts
 
     @model_validator(mode="before")

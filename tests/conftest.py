@@ -13,8 +13,10 @@ os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="runbooks-tests-prefect-")
 # A job in the background ignores Ctrl-C, and so would the commands that tests send it to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# RUNBOOKS_KILL... says how much is tested, and is no setting of the product.
 for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
-    del os.environ[name]
+    if not name.startswith("RUNBOOKS_KILL"):
+        del os.environ[name]
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -46,8 +47,11 @@ def nobody(gate: str, shown: Mapping[str, Any]) -> Mapping[str, Any]:
 class ControlNode(Command):
     """The `runbook` command with a home, an inventory and a catalogue that tests may change."""
 
-    def __init__(self, home: Path, lab: Lab) -> None:
+    def __init__(
+        self, home: Path, lab: Lab, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         super().__init__(home, home / "inventory.toml")
+        self.settings = settings
         self.lab = lab
         self.known_hosts = home / "known_hosts"
         self.code = home / "code"
@@ -79,7 +83,7 @@ class ControlNode(Command):
     @property
     def environment(self) -> dict[str, str]:
         """The demo's, with our copy of the catalogue found before the project's."""
-        return {**super().environment, "PYTHONPATH": str(self.code)}
+        return {**super().environment, **self.settings, "PYTHONPATH": str(self.code)}
 
     @property
     def catalogue(self) -> Mapping[str, Entry]:
