@@ -171,7 +171,7 @@ def _site(cluster: str, target: Target, fit: list[HostLook]) -> Site:
     """Return the site with the first fit host as the one that acts; one without the engine VM."""
     told = records(_read(cluster, fit[0].host, target))
     runs_engine = {host_id for host_id, record in told.items() if record.vm == "up"}
-    idle = [e for e in fit if not e.runs_engine and e.host_id not in runs_engine]
+    idle = [e for e in fit if not e.may_run_engine and e.host_id not in runs_engine]
     actor = (idle or fit)[0].host
     others = tuple(name for name in host_names(cluster) if name != actor)
     return Site(

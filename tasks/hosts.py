@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from tasks.absent import absent
 from tasks.env import Ran, Shell, world
+from tasks.refusal import NotKnown
 
 HA_CONF = "/var/lib/ovirt-hosted-engine-ha/ha.conf"
 AGENT = "ovirt-ha-agent"
@@ -14,8 +15,13 @@ BROKER = "ovirt-ha-broker"
 STOPPED = ("inactive", "failed")
 MOST_AT_ONCE = 16
 
+UNANSWERED = "unanswered"  # libvirt did not say whether it has the engine VM
+
 # rpm prints "is not installed" to stdout, so its exit code decides. virsh -r reads only, and names
-# states in the host's language.
+# states in the host's language. It ends alike for a domain that is not there and for a libvirt that
+# does not answer: that the domain is not there must be seen in the list. A QEMU outlives its
+# libvirtd, named "guest=HostedEngine,..." by it, "HostedEngine" by that of el6; the bracket keeps
+# this script itself out of what is found.
 LOOK_AT_HOST = """
 LC_ALL=C; export LC_ALL
 echo "agent=$(systemctl is-active ovirt-ha-agent)"
@@ -25,11 +31,31 @@ version=$(rpm -q --qf '%{VERSION}-%{RELEASE}' ovirt-hosted-engine-ha 2>/dev/null
 echo "version=$version"
 if grep -Eiq '^ *local_maintenance(_manual)? *= *true' "$1" 2>/dev/null
 then echo local_maintenance=yes; else echo local_maintenance=no; fi
-if command -v virsh >/dev/null
-then echo "domain=$(virsh -r domstate HostedEngine 2>/dev/null)"; else echo domain=unknown; fi
+domain=unknown
+if command -v virsh >/dev/null && ! domain=$(timeout 20 virsh -r domstate HostedEngine 2>/dev/null)
+then
+  if names=$(timeout 20 virsh -r list --all --name 2>/dev/null) &&
+    ! printf '%s\n' "$names" | grep -qx HostedEngine
+  then domain=; else domain=unanswered; fi
+fi
+case $domain in
+  ''|unknown|unanswered|"shut off")
+    if pgrep -f -- '-name (guest=)?[H]ostedEngine(,| )' >/dev/null; then domain=running; fi ;;
+esac
+echo "domain=$domain"
 """
 
 T = TypeVar("T")
+
+
+class EngineUnknown(NotKnown):
+    """Libvirt on a host does not say whether it has the engine VM."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"libvirt on {host} does not answer: whether the engine VM runs there is unknown",
+            f"on {host}: virsh -r list --all; see to libvirtd (or virtqemud), then try again",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +77,17 @@ class HostLook:
 
     @property
     def runs_engine(self) -> bool:
-        """Whether libvirt on this host has the engine VM, running or paused."""
+        """Whether this host has the engine VM, running or paused.
+
+        Raises EngineUnknown where libvirt does not answer: that is no "no".
+        """
+        if self.domain == UNANSWERED:
+            raise EngineUnknown(self.host)
+        return self.may_run_engine
+
+    @property
+    def may_run_engine(self) -> bool:
+        """Whether this host has the engine VM, or cannot tell."""
         return self.domain not in ("", "unknown", "shut off")
 
 

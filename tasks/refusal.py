@@ -1,4 +1,4 @@
-"""The one error of checks."""
+"""The error of checks, and its kind that a wait waits out."""
 
 
 class CheckRefused(Exception):
@@ -9,3 +9,7 @@ class CheckRefused(Exception):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}. What to do: {remedy}.")
+
+
+class NotKnown(CheckRefused):
+    """What would decide cannot be told now: a check refuses, a wait keeps waiting."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tasks.env import world
+from tasks.refusal import NotKnown
 
 
 class TimedOut(Exception):
@@ -19,13 +20,13 @@ def wait_until(
 ) -> None:
     """Wait until a look finds nothing missing any more.
 
-    `look` returns what is still missing, or None when all is there. Each change of that answer
-    is shown. Raises TimedOut with the last answer.
+    `look` returns what is still missing, or None when all is there; NotKnown counts as missing.
+    Each change of that answer is shown. Raises TimedOut with the last answer.
     """
     clock = world().clock
     started = clock.monotonic()
     shown: str | None = None
-    while (missing := look()) is not None:
+    while (missing := _missing(look)) is not None:
         waited_seconds = clock.monotonic() - started
         if waited_seconds >= timeout_seconds:
             raise TimedOut(f"{what}: not within {timeout_seconds:.0f} s: {missing}")
@@ -33,3 +34,10 @@ def wait_until(
             progress(f"{what}: waiting ({waited_seconds:.0f} s): {missing}")
             shown = missing
         clock.sleep(every_seconds)
+
+
+def _missing(look: Callable[[], str | None]) -> str | None:
+    try:
+        return look()
+    except NotKnown as unknown:
+        return str(unknown)

@@ -59,7 +59,15 @@ done
 """
 # Between two looks the scripts of the remote steps need not wait long here.
 SLEEP = 'case $1 in 0.*) exec /bin/sleep 0.05 ;; esac; exec /bin/sleep "$@"\n'
-VIRSH = '[ -f "$state/vm" ] && echo running\n'
+DEAD = '[ ! -f "$state/dead-libvirt" ] || { echo "error: failed to connect" >&2; exit 1; }\n'
+VIRSH = f"""{DEAD}
+case " $* " in
+  *" list "*) if [ -f "$state/vm" ]; then echo HostedEngine; fi ;;
+  *) [ -f "$state/vm" ] && echo running ;;
+esac
+"""
+# This machine's own processes are no fake host's.
+PGREP = '[ -f "$state/qemu" ]\n'
 DF = '[ -f "$state/df" ] && exec cat "$state/df"; exec /bin/df "$@"\n'
 
 
@@ -154,6 +162,7 @@ def make_host(folder: Path, host_id: int) -> FakeHost:
         ("hosted-engine", HOSTED_ENGINE),
         ("systemctl", SYSTEMCTL),
         ("virsh", VIRSH),
+        ("pgrep", PGREP),
         ("df", DF),
         ("sleep", SLEEP),
     ):

@@ -11,7 +11,7 @@ from tasks.env import World
 from tasks.inventory import Migration
 from tasks.maintenance_checks import VM_CONF
 from tests.fake_cluster import FakeCluster
-from tests.fake_host import HEAD
+from tests.fake_host import DEAD, HEAD
 
 BY_TCP = Migration(uri="qemu+tcp://{host}/system", data_uri="tcp://{address}", unsafe=True)
 YES = {"decision": "approve", "approver": "ann", "reason": "ticket 7"}
@@ -96,7 +96,7 @@ def add_vm(cluster: FakeCluster) -> None:
         (folder / "hosted-engine").rename(folder / "hosted-engine.base")
         for name, script in (
             ("hosted-engine", VERBS),
-            ("virsh", VIRSH),
+            ("virsh", DEAD + VIRSH),
             ("sanlock", SANLOCK),
             ("timeout", TIMEOUT),
         ):
