@@ -203,8 +203,14 @@ class Journal:
                 raise UnknownRun(f"the journal has no run {run_id}")
             return run_of(row)
 
-    def runs(self, cluster: str | None = None, limit: int = 100) -> list[Run]:
-        """Return the last runs, newest first, of one cluster or of all."""
+    def runs(
+        self, cluster: str | None = None, limit: int = 100, *, that: Kind | None = None
+    ) -> list[Run]:
+        """Return the last runs, newest first, of one cluster or of all.
+
+        With `that`, only runs that have an entry of this kind: a schedule's runs that only look
+        are many, and would push the others out of the last ones.
+        """
         # By what the journal saw first, not by the clock: that may have been put back.
         began = (
             select(EntryRow.run_id, func.min(EntryRow.seq).label("seq"))
@@ -220,5 +226,10 @@ class Journal:
         )
         if cluster is not None:
             wanted = wanted.where(RunRow.cluster == cluster)
+        if that is not None:
+            having = select(EntryRow.run_id).where(EntryRow.kind == that.value)
+            if cluster is not None:
+                having = having.where(EntryRow.cluster == cluster)
+            wanted = wanted.where(RunRow.run_id.in_(having))
         with self.reading() as session:
             return [run_of(row) for row in session.scalars(wanted)]

@@ -11,7 +11,7 @@ from tasks.refusal import CheckRefused
 from tasks.runs import current_run
 from tasks.step_remote import CLAIMED, RUNNING, Step, state_now
 
-LATEST_RUNS = 20
+LATEST_RUNS = 200  # of those that sent anything to a host
 
 
 @check
@@ -37,7 +37,7 @@ def require_nothing_under_way(cluster: str) -> tuple[str, ...]:
 def _unknown_ends(cluster: str) -> Iterator[Step]:
     """Yield the steps whose intent is in the journal and whose outcome is not."""
     journal, run, hosts = world().journal, current_run(), (*host_names(cluster), ENGINE)
-    for earlier in journal.runs(cluster, LATEST_RUNS):
+    for earlier in journal.runs(cluster, LATEST_RUNS, that=Kind.REMOTE):
         if run is not None and earlier.run_id == run.run_id:
             continue
         entries = journal.entries(earlier.run_id, kinds=(Kind.REMOTE,))

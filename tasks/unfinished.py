@@ -8,7 +8,7 @@ from tasks.runs import current_run
 
 WRITE = "write_zeros"
 RESTORE = "restore_backup"
-LATEST_RUNS = 20
+LATEST_RUNS = 200  # of those that began a change
 
 
 def left_behind(cluster: str, *, held: bool) -> str | None:
@@ -24,10 +24,10 @@ def unfinished_write(cluster: str) -> str | None:
     A restore after it ends the matter: what is stopped then is stopped on purpose.
     """
     journal, run = world().journal, current_run()
-    for earlier in journal.runs(cluster, LATEST_RUNS):
+    for earlier in journal.runs(cluster, LATEST_RUNS, that=Kind.CHANGE):
         if run is not None and earlier.run_id == run.run_id:
             continue
-        entries = journal.entries(earlier.run_id)
+        entries = journal.entries(earlier.run_id, kinds=(Kind.CHANGE, Kind.RUN))
         begun = {e.step for e in entries if e.kind is Kind.CHANGE and e.phase is Phase.INTENT}
         if RESTORE in begun:
             return None

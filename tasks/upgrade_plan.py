@@ -21,7 +21,7 @@ from tasks.whiteboard_table import bad_ids, block_rows
 from tasks.witnesses import maintenance_flag
 
 RUNBOOKS = ("upgrade", "upgrade-howto")
-LATEST_RUNS = 50
+LATEST_RUNS = 200  # of those that began a change
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _left_by_us(cluster: str) -> set[str]:
     """Return the hosts that an upgrade took out of service and did not bring back."""
     journal = world().journal
     left: set[str] = set()
-    for run in reversed(journal.runs(cluster, LATEST_RUNS)):
+    for run in reversed(journal.runs(cluster, LATEST_RUNS, that=Kind.CHANGE)):
         if run.runbook not in RUNBOOKS:
             continue
         for entry in journal.entries(run.run_id, kinds=(Kind.CHANGE,)):
