@@ -77,6 +77,7 @@ test: install ## Run every test (the lab's too, where it can run).
 
 kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py
+	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -s tests/lab/test_kill_everywhere.py
 
 demo: install ## Break a three-host cluster as in the Howto and repair it by the runbook.
 	@$(BIN)/python -m tests.lab.demo up
