@@ -142,7 +142,7 @@ def require_backup_space(site: Site, directory: str) -> int:
     """Require room for the backup; returns the free bytes. Raises CheckRefused."""
     shell = site.shell(site.actor)
     ran = shell.run(sh(FREE_SPACE, directory), timeout_seconds=limit("look_seconds")).checked()
-    free_bytes = _available_kib(ran) * 1024
+    free_bytes = available_kib(ran) * 1024
     needed_bytes = site.target.size_bytes + SPARE_BYTES
     if free_bytes < needed_bytes:
         raise CheckRefused(
@@ -240,7 +240,8 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(key)
 
 
-def _available_kib(ran: Ran) -> int:
+def available_kib(ran: Ran) -> int:
+    """Return the free KiB that `df -P` told of. Raises CheckRefused."""
     # df -P: file system, blocks, used, available, capacity, mounted on (POSIX).
     match ran.stdout.split():
         case [_, _, _, available, _, *_] if available.lstrip("-").isdigit():

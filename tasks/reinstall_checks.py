@@ -1,8 +1,9 @@
 """The checks before a clean reinstall: it must be a failed installation, and nobody's but its."""
 
 from dataclasses import dataclass
+from shlex import quote
 
-from tasks.checks import FREE_SPACE
+from tasks.checks import FREE_SPACE, available_kib
 from tasks.env import Shell, ShellError, world
 from tasks.hosts import sh
 from tasks.inventory import InventoryError
@@ -16,6 +17,8 @@ from tasks.runs import log
 from tasks.witnesses import ReadFailed, live_ids, read_raw, records, shape_of
 
 SPARE_KIB = 64 * 1024
+# Under its real name: what is on the list of removal may be named in other ways, too.
+FIND_ANSWERS = '[ -f "$1" ] && readlink -f -- "$1"'
 WHO = ("sh", "-c", "hostname; hostname -f 2>/dev/null; exit 0")
 # `sanlock client host_status` prints "ID timestamp T" for each host that it has seen in use.
 HOST_STATUS = r"""
@@ -69,6 +72,24 @@ def require_failed_install(
     remains: Remains, purge_storage: bool, remove_packages: bool, answer_file: str | None
 ) -> str:
     """Require that something is left, on a host where it may be removed. Raises CheckRefused."""
+    _require_own_host(remains)
+    if remove_packages and answer_file:
+        raise CheckRefused(
+            "a deployment needs the packages that are to be removed",
+            "remove them in one run, install them, then deploy with another",
+        )
+    if answer_file is not None:
+        _require_answers(remains, answer_file)
+    if remains.empty and not (purge_storage or (remove_packages and remains.packages)):
+        raise CheckRefused(
+            f"nothing to clean on {remains.host}: no file, VM, unit or lockspace of an installation",
+            "run hosted-engine --deploy",
+        )
+    return remains.claims.storage_domain
+
+
+def _require_own_host(remains: Remains) -> None:
+    """Require a host that is no image, and runs no VM but hosted engine's."""
     host = remains.host
     if remains.is_node:
         raise CheckRefused(
@@ -81,17 +102,25 @@ def require_failed_install(
             f"{host} runs VMs that are not hosted engine's: {names}",
             "move them away or shut them down",
         )
-    if remove_packages and answer_file:
+
+
+def _require_answers(remains: Remains, answer_file: str) -> None:
+    """Require answers that are there, and still are when the list has been removed."""
+    shell = world().shell(remains.cluster, remains.host)
+    ran = shell.run(sh(FIND_ANSWERS, answer_file), timeout_seconds=limit("look_seconds"))
+    place = ran.stdout.strip()
+    if ran.exit_code != 0 or not place:
         raise CheckRefused(
-            "a deployment needs the packages that are to be removed",
-            "remove them in one run, install them, then deploy with another",
+            f"{remains.host}: there is no answer file {answer_file}",
+            "name a file of the host's that is there",
         )
-    if remains.empty and not (purge_storage or (remove_packages and remains.packages)):
+    listed = [e.path for e in remains.items if f"{place}/".startswith(f"{e.path}/")]
+    if listed:
         raise CheckRefused(
-            f"nothing to clean on {host}: no file, VM, unit or lockspace of an installation",
-            "run hosted-engine --deploy",
+            f"{remains.host}: {answer_file} is in {listed[0]}, which is on the list of removal",
+            f"copy it to a place of its own (install -m 600 {quote(answer_file)}"
+            " /root/answers.conf), and name that",
         )
-    return remains.claims.storage_domain
 
 
 @check
@@ -117,8 +146,7 @@ def require_archive_space(remains: Remains, directory: str) -> int:
     """Require room for the archive; returns the free KiB. Raises CheckRefused."""
     shell = world().shell(remains.cluster, remains.host)
     ran = shell.run(sh(FREE_SPACE, directory), timeout_seconds=limit("look_seconds")).checked()
-    words = ran.stdout.split()
-    free_kib = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0  # noqa: PLR2004
+    free_kib = available_kib(ran)
     needed_kib = SPARE_KIB + sum(e.size_bytes for e in remains.items if e.kind == "file") // 1024
     if free_kib < needed_kib:
         raise CheckRefused(

@@ -100,10 +100,12 @@ def test_a_deployment_follows_when_answers_are_named(failed: FailedInstall) -> N
     assert failed.host.get("deployed") == "--config-append=/var/lib/my-answers.conf"
 
 
-def test_missing_answers_leave_a_clean_host(failed: FailedInstall) -> None:
-    failed.cluster.answers = [CLEAN]
-    with pytest.raises(CheckRefused, match="no answer file /var/lib/none"):
-        clean_reinstall.fn("lab", "h1", answer_file="/var/lib/none")
+def test_answers_that_vanish_meanwhile_leave_a_clean_host(failed: FailedInstall) -> None:
+    answers = failed.path("var/lib/my-answers.conf")
+    answers.touch()
+    failed.cluster.answers, failed.cluster.at_gate = [CLEAN], answers.unlink
+    with pytest.raises(CheckRefused, match="no answer file /var/lib/my-answers.conf"):
+        clean_reinstall.fn("lab", "h1", answer_file="/var/lib/my-answers.conf")
     assert failed.there() == set()
 
 

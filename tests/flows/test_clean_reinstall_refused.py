@@ -111,6 +111,28 @@ def test_it_refuses_to_deploy_without_packages(failed: FailedInstall) -> None:
     refused(failed, "needs the packages", remove_packages=True, answer_file="/root/a")
 
 
+@pytest.mark.parametrize(
+    ("answers", "match"),
+    [
+        ("/var/lib/none", "no answer file /var/lib/none"),
+        ("/etc/ovirt-hosted-engine/answers.conf", "on the list of removal"),
+        ("/var/lib/link-to-them", "on the list of removal"),
+        ("/var/tmp/localvm7x/images/disk", "in /var/tmp/localvm7x, which is on the list"),
+    ],
+)
+def test_it_refuses_answers_that_would_not_be_there_in_the_end(
+    failed: FailedInstall, answers: str, match: str
+) -> None:
+    link = failed.path("var/lib/link-to-them")
+    link.symlink_to(failed.path("etc/ovirt-hosted-engine/answers.conf"))
+    refused(failed, match, answer_file=answers)
+
+
+def test_df_that_nobody_understands_is_no_room(failed: FailedInstall) -> None:
+    failed.host.set("df", "fs - - - - /var")
+    refused(failed, "cannot understand df")
+
+
 def test_its_own_failed_agent_is_no_obstacle(failed: FailedInstall) -> None:
     """The agent of the failed installation writes, alone; it is stopped."""
     failed.host.set("ovirt-ha-agent", "active")
