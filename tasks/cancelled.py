@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from runbooks.catalogue import catalogue
+from tasks.console_password import forget_password
 from tasks.env import ShellError, world
 from tasks.inventory import InventoryError
 from tasks.journal import Entry, Journal, JournalError, Kind, Phase, Run, UnknownRun
@@ -46,6 +47,7 @@ class Cancellations:
             run = journal.run(run_id)
         except UnknownRun:
             return True
+        forget_password(run_id)
         unknown = _unknown_ends(journal, run_id)
         if not _to_be_ended(journal, run_id, unknown):
             return True

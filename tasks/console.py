@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from tasks.console_password import FILE, console_password, forget_password, password_file
 from tasks.env import Ran, world
 from tasks.hosts import look_at_hosts, sh
+from tasks.journal import Kind, Phase
 from tasks.limits import limit
 from tasks.metadata import Target
 from tasks.migration import engine_host
@@ -15,15 +17,22 @@ from tasks.refusal import CheckRefused
 from tasks.report import show
 from tasks.run_site import Site
 from tasks.runs import current_run, log
+from tasks.ssh_command import ssh_command
 from tasks.steps import claimed, run_once
 from tasks.waiting import wait_until
 
 FOLDER = "/run/hosted-engine-runbooks"
 EVERY_SECONDS = 2.0
 VNC_AT = re.compile(r"VNC at \[?([0-9A-Za-z.:_-]+?)\]?:(\d+)\s*$", re.MULTILINE)
-# The password comes on standard input, and goes to memory that only root reads.
+# The password comes on standard input, and goes to memory that only root reads. Whatever becomes of
+# the run, a process of the host's own takes it away: this file, not one that was put there later.
 PUT_PASSWORD = """
-umask 077; mkdir -p "${1%/*}" && cat >"$1"
+umask 077; mkdir -p "${1%/*}" || exit
+new=$1.$$; : >"$new" || exit; inode=$(stat -c %i "$new")
+setsid sh -c '
+  sleep "$1"; rm -f "$2"; [ "$(stat -c %i "$3" 2>/dev/null)" != "$4" ] || rm -f "$3"
+' forget "$2" "$new" "$1" "$inode" </dev/null >/dev/null 2>&1 &
+cat >"$new" && mv "$new" "$1"
 """
 # By the environment: upstream takes it from there, and an argument would show in ps. The file is
 # gone before the command begins; what is left of it is the environment of one root process.
@@ -31,6 +40,10 @@ GIVE_TICKET = """
 OVIRT_HOSTED_ENGINE_CONSOLE_PASSWORD=$(cat "$1") && rm -f "$1" &&
 export OVIRT_HOSTED_ENGINE_CONSOLE_PASSWORD &&
 hosted-engine --add-console-password
+"""
+# What the command said, and how many seconds ago it ended, by the host's own clock.
+TOLD = """
+echo "$(($(date +%s) - $(stat -c %Y "${1%/*}/rc")))" && cat "$1"
 """
 # The server speaks first (RFC 6143, 7.1.1). bash has /dev/tcp, and every host has bash.
 GREETING = """
@@ -112,19 +125,13 @@ def _foretold_ticket(site: Site, host: str, password_place: str) -> Ticket:
 
 @wait(foretold=_foretold_ticket)
 def read_ticket(site: Site, host: str, password_place: str) -> Ticket:
-    """Read where the console listens, and show how to connect."""
-    run = current_run()
-    told = site.shell(host).run(
-        sh(
-            'cat "$1"',
-            str(world().step_store / f"{run.run_id if run else ''}.give_console_ticket/out"),
-        ),
-        timeout_seconds=limit("look_seconds"),
-    )
-    found = VNC_AT.search(told.checked().stdout)
+    """Read where the console listens and since when, and show how to connect. Raises NoTicket."""
+    told = _told(site, host)
+    found = VNC_AT.search(told)
     if found is None:
-        raise NoTicket(f"{host}: {told.stdout!r} names no address")
-    until = world().clock.now().timestamp() + limit("ticket_seconds")
+        raise NoTicket(f"{host}: {told!r} names no address")
+    age_seconds = max(0, int(told.split(maxsplit=1)[0]))
+    until = world().clock.now().timestamp() + limit("ticket_seconds") - age_seconds
     ticket = Ticket(host, found[1], int(found[2]), until, password_place)
     text = how_to_connect(site, ticket)
     show("console", text, f"How to connect to the console of the engine VM of {site.cluster}")
@@ -155,29 +162,41 @@ def how_to_connect(site: Site, ticket: Ticket) -> str:
     """Return the commands that lead to the console, in Markdown; the password is not in it."""
     known = world().inventory.cluster(site.cluster)
     host, ssh = known.host(ticket.host), known.ssh
-    port = f" -p {host.port}" if host.port != 22 else ""  # noqa: PLR2004  (ssh's own)
-    where = f"{ssh.user}@{host.address}"
     bracketed = f"[{ticket.address}]" if ":" in ticket.address else ticket.address
-    jump = " ".join(ssh.proxy_argv(host))
-    proxy = f" -o ProxyCommand='{jump}'" if jump else ""
+    until = f"{datetime.fromtimestamp(ticket.until, UTC):%H:%M:%S} UTC"
+    tunnel = ssh_command(host, ssh, "-N", "-L", f"5900:{bracketed}:{ticket.port}")
     return "\n".join(
         [
             f"## Console of the engine VM of {site.cluster}\n",
             f"- it runs on **{ticket.host}**; VNC listens at **{bracketed}:{ticket.port}**",
             f"- the password is in **{ticket.password_place}** (on the control node)",
-            f"- it opens the console for {limit('ticket_seconds'):.0f} seconds from its setting; a "
-            "console that is open then stays open",
+            f"- it opens the console until **{until}**, {limit('ticket_seconds'):.0f} seconds from "
+            "its setting; a console that is open then stays open",
             "\n### Through an SSH tunnel\n",
             "```",
-            f"ssh{port}{proxy} -N -L 5900:{bracketed}:{ticket.port} {where}",
+            tunnel,
             "remote-viewer vnc://localhost:5900",
             "```",
             "### Without VNC: the serial console (leave it with ^])\n",
             "```",
-            f"ssh{port}{proxy} -t {where} hosted-engine --console",
+            f"{ssh_command(host, ssh, '-t')} hosted-engine --console",
             "```",
         ]
     )
+
+
+def _told(site: Site, host: str) -> str:
+    """Return the age of the ticket in seconds, a line break, and what the command said.
+
+    The journal knows which try of the step set it. Raises NoTicket.
+    """
+    run = current_run()
+    step = f"give_console_ticket@{host}"
+    entry = run and world().journal.find(run.run_id, Kind.REMOTE, step, Phase.OUTCOME)
+    if not entry:
+        raise NoTicket(f"{host}: no step of this run has set a ticket")
+    argv = sh(TOLD, str(entry.payload["place"]))
+    return site.shell(host).run(argv, timeout_seconds=limit("look_seconds")).checked().stdout
 
 
 def _put_password(site: Site, host: str, password_from: str, *, file: str, step: str) -> None:
@@ -189,7 +208,8 @@ def _put_password(site: Site, host: str, password_from: str, *, file: str, step:
     if planning() is not None or claimed(shell, step=step):
         return
     password = console_password(password_from).encode()
-    put, seconds = sh(PUT_PASSWORD, file), limit("look_seconds")
+    put = sh(PUT_PASSWORD, file, f"{limit('ticket_seconds'):.0f}")
+    seconds = limit("look_seconds")
     shell.run(put, stdin=password, timeout_seconds=seconds).checked()
 
 

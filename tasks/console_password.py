@@ -23,10 +23,10 @@ FILE, BLOCK = "file:", "secret-block:"
 FIT = re.compile(rf"[!-~]{{{SHORTEST},{LENGTH}}}")
 
 
-def password_file() -> Path:
-    """Return where the made-up password of the run in force lies."""
+def password_file(run_id: str = "") -> Path:
+    """Return where the made-up password of a run lies, by default of the one in force."""
     run = current_run()
-    return settings().home / "console" / (run.run_id if run else "no-run")
+    return settings().home / "console" / (run_id or (run.run_id if run else "no-run"))
 
 
 def console_password(password_from: str) -> str:
@@ -45,9 +45,9 @@ def console_password(password_from: str) -> str:
     return password
 
 
-def forget_password() -> None:
-    """Remove the made-up password of the run in force."""
-    password_file().unlink(missing_ok=True)
+def forget_password(run_id: str = "") -> None:
+    """Remove the made-up password of a run, by default of the one in force."""
+    password_file(run_id).unlink(missing_ok=True)
 
 
 def _found(password_from: str) -> str:

@@ -137,9 +137,9 @@ def test_the_tunnel_is_told(cluster: FakeCluster, caplog: pytest.LogCaptureFixtu
     caplog.set_level("INFO")
     engine_console.fn("lab")
     for wanted in (
-        "ssh -N -L 5900:192.0.2.1:5901 root@192.0.2.1",
+        "-N -L 5900:192.0.2.1:5901 root@192.0.2.1",
         "remote-viewer vnc://localhost:5900",
-        "ssh -t root@192.0.2.1 hosted-engine --console",
+        "-t root@192.0.2.1 hosted-engine --console",
         "home/console/",
     ):
         assert wanted in caplog.text
