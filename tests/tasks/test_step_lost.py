@@ -12,13 +12,13 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 
-from tasks.env import SystemClock, World, use_world
-from tasks.gates import GateRejected, decide, pending_gates
+from tasks.env import SystemClock, World, use_world, world
+from tasks.gates import GateExpired, GateRejected, decide, pending_gates
 from tasks.journal import Journal, Kind, Phase
 from tasks.runs import entered_run
-from tasks.step_lost import END
+from tasks.step_lost import END, through_losses
 from tasks.step_remote import Step, start
-from tasks.steps import AGAIN, IT_WAS_DONE, StepLost
+from tasks.steps import AGAIN, IT_WAS_DONE, StepLost, run_once
 from tests.tasks.lost_sample import DIES_AT_FIRST, act, go_on, lose_and_go_on
 from tests.tasks.step_helpers import pid_of, wait_dead
 
@@ -32,11 +32,12 @@ class Person:
 
     says: list[str]
     shown: list[tuple[str, str]] = field(default_factory=list)
+    typed: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, gate: str, question: Mapping[str, Any]) -> Mapping[str, Any]:
         self.shown.append((gate, question["evidence"]))
         said = self.says.pop(0)
-        answer = {"decision": "approve", "approver": "Ann", "reason": "looked at it"}
+        answer = {"decision": "approve", "approver": "Ann", "reason": "looked at it", **self.typed}
         return (
             {**answer, "outcome": END, "decision": "reject"}
             if said == "no"
@@ -194,3 +195,46 @@ def test_in_prefect_the_run_is_suspended_and_asks(
         client.resume_flow_run(UUID(run_id), run_input=fields)
     assert attempt(run_id, put) == "completed"
     assert count.read_text() == "x\nx\nwent on\n"
+
+
+def lost_in(put: World, person: Person, runbook: str, step: str, count: Path) -> None:
+    def dies() -> str:
+        script = ["sh", "-c", DIES_AT_FIRST, "_", str(count)]
+        return run_once(world().shell("lab", "h1"), script, step=step, timeout_seconds=20).how
+
+    with (
+        use_world(replace(put, ask=person)),
+        entered_run(runbook, parameters={"cluster": "lab"}, run_id="r1"),
+    ):
+        through_losses(dies)
+
+
+@pytest.mark.parametrize(
+    ("runbook", "risk"), [("metadata-too-new", "A3"), ("upgrade", "A2"), ("engine-console", "A2")]
+)
+def test_the_gate_has_the_risk_of_its_run(
+    real_time: World, journal: Journal, count: Path, runbook: str, risk: str
+) -> None:
+    person = Person([IT_WAS_DONE], typed={"target": "lab"} if risk == "A3" else {})
+    lost_in(real_time, person, runbook, "act", count)
+    asked = journal.find("r1", Kind.GATE, GATE, Phase.INTENT)
+    assert asked is not None
+    assert asked.payload["risk"] == risk
+    assert ("type the name of the cluster: `lab`" in person.shown[0][1]) == (risk == "A3")
+
+
+def test_without_the_target_nothing_is_decided(
+    real_time: World, journal: Journal, count: Path
+) -> None:
+    person = Person([AGAIN] * 30, typed={"target": "lba"})
+    with pytest.raises((GateExpired, GateRejected)):
+        lost_in(real_time, person, "metadata-too-new", "act", count)
+    assert count.read_text() == "x\n"
+
+
+@pytest.mark.parametrize("step", ["write_zeros", "initialise_lockspace", "remove_storage_domain"])
+def test_what_cannot_be_repeated_is_said(real_time: World, count: Path, step: str) -> None:
+    person = Person([IT_WAS_DONE], typed={"target": "lab"})
+    lost_in(real_time, person, "metadata-too-new", step, count)
+    assert "writes nothing if any of it has been written already" in person.shown[0][1]
+    assert "only if it may be done twice" not in person.shown[0][1]
