@@ -123,9 +123,7 @@ def test_a_store_that_cannot_be_written_starts_nothing(
 ) -> None:
     with (
         use_world(replace(small_world, step_store=Path("/proc/none"), clock=SystemClock())),
-        pytest.raises(
-            StepFailed, match=r"h1: step no-run.s was not started.*with `df /proc/none`"
-        ),
+        pytest.raises(StepFailed, match=r"h1: step no-run.s was not started.*with `df /proc/none`"),
     ):
         run_once(shell, sh('touch "$1"', str(tmp_path / "ran")), step="s", timeout_seconds=5)
     assert not (tmp_path / "ran").exists()
