@@ -48,7 +48,7 @@ class Ordeal:
     def run(self) -> dict[str, Any]:
         """Kill and let go on until the run has ended; return it as `runbook status` has it."""
         journal, progress_at = self.node.journal, time.monotonic()
-        while not self.node_says_over():
+        while not any(entry.phase is Phase.ENDED for entry in self.entries):
             seen = self.entries[-1].seq if self.entries else 0
             fresh = journal.entries(self.run_id, after_seq=seen)
             self.entries += fresh
@@ -63,11 +63,6 @@ class Ordeal:
         ended = self.node.wait_for_end(self.run_id, STALLED_SECONDS)
         self.entries = journal.entries(self.run_id)
         return ended
-
-    def node_says_over(self) -> bool:
-        """Whether the journal has the run's end, and the run was killed there if it was to be."""
-        ends = {point_of(each) for each in self.entries if each.phase is Phase.ENDED}
-        return bool(ends)
 
     def _come_to(self, points: Sequence[str]) -> None:
         self.passed.update(points)

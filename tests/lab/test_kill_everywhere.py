@@ -7,7 +7,8 @@ test_runbook_killed.py does for metadata-too-new is not repeated.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.lab.kill_everywhere import (
     require_nothing_twice,
 )
 from tests.lab.lockspaces import spoil, zeros
+from tests.lab.rescue_medium import UP, make_rescue_medium
 from tests.lab.watched_commands import WatchedCommands
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
@@ -29,6 +31,7 @@ EVERY_POINT = os.environ.get("RUNBOOKS_KILL") == "all"
 WRITES = ("initialise_lockspace", "write_maintenance_flag")
 # More kills than an accident would explain, each followed at once by the next attempt.
 SETTINGS = {"RUNBOOKS_CRASHES_MAX": "1000", "RUNBOOKS_PAUSE_SECONDS_MAX": "0"}
+MEDIUM = "/var/tmp/rescue.iso"
 FLAGS = "cat /var/lib/ovirt-hosted-engine-ha/ha.conf"
 
 
@@ -42,7 +45,7 @@ class Case:
     parameters: Callable[[Lab], Mapping[str, str]] = lambda lab: {}
     gates: tuple[str, ...] = ()
     then: "Case | None" = None  # the runbook that takes the first one's effect back
-    restarts_engine: bool = field(default=False)
+    restarts_engine: bool = False
 
 
 def lose_lockspace(lab: Lab) -> None:
@@ -62,6 +65,11 @@ def one_host_is_out(lab: Lab) -> bool:
 
 def put_bad_block(lab: Lab) -> None:
     lab.put_block(care.BAD_HOST_ID, care.BAD_BLOCK)
+
+
+def put_medium(lab: Lab) -> None:
+    root = lab.machine(care.engine_host(lab)).root
+    make_rescue_medium(Path(lab.parts.state.image), root / MEDIUM.lstrip("/"))
 
 
 def is_settled(lab: Lab) -> bool:
@@ -95,6 +103,14 @@ if EVERY_POINT:
             then=Case("leave-global-maintenance", is_settled),
         ),
         Case("engine-console", is_settled),
+        Case(
+            "boot-rescue",
+            is_settled,
+            put_medium,
+            lambda lab: {"medium": MEDIUM, "console_says": UP},
+            gates=("approve_rescue", "approve_rescue_done"),
+            restarts_engine=True,
+        ),
     ]
 
 
@@ -136,6 +152,9 @@ def mended(lab: Lab, tireless: ControlNode) -> Iterator[Lab]:
         tireless.read("cancel", going, accept=(0, 1))
     if faults(lockspaces.slots(lab)):
         lockspaces.mend(lab)
+    if not lab.engine_answers():
+        # The rescue system of a run that failed: HA starts the engine again.
+        care.on_all(lab, "virsh", "destroy", "HostedEngine")
     for host in lab.hosts:
         lab.ssh(host.name, care.LEAVE_MAINTENANCE, check=False)
     care.mend(lab)
