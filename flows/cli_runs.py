@@ -2,18 +2,25 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from flows.api import Api, ApiRefused
 from flows.cli_output import UsageRefused
 from flows.server import TAG
 from runbooks.catalogue import Entry, catalogue
+from tasks.journal import Journal
 
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})  # a crashed run is going to be continued
 CANCEL_LIMIT_SECONDS = 60.0
 ID_CHARACTERS_MIN = 4
+LISTED_MAX = 200  # as many as the server gives at once
+LOOKING_MAX = 3
+LOOKS = "A0"  # the risk of a runbook that changes nothing
+SOON_SECONDS = 60.0
 PREFECTS_WORDS = "Flow run encountered an exception: "  # before the error's own
 
 
@@ -49,9 +56,10 @@ class RunView:
 class Runs:
     """Finds and reads runs."""
 
-    def __init__(self, api: Api, ui_url: str) -> None:
+    def __init__(self, api: Api, ui_url: str, journal: Journal) -> None:
         self.api = api
         self.ui_url = ui_url
+        self._journal = journal
         self._names: dict[str, str] = {}
 
     def read(self, run_id: str) -> RunView:
@@ -62,25 +70,24 @@ class Runs:
             raise UsageRefused(f"no run {run_id}: {refused.reason}") from refused
 
     def latest(self, limit: int) -> list[RunView]:
-        """Return the newest runs of all runbooks."""
-        body = {
-            "flow_runs": {"tags": {"all_": [TAG]}},
-            "sort": "EXPECTED_START_TIME_DESC",
-            "limit": limit,
-        }
-        return [self.view(each) for each in self.api.post("/flow_runs/filter", body)]
+        """Return the newest runs: first those that change something, then a few that only look.
+
+        A schedule's runs are made long before they begin; those to come are left out.
+        """
+        acting, looking = _by_what_they_do()
+        found = self._newest({"name": {"any_": acting}}, limit) if acting else []
+        return found + (self._newest({"name": {"any_": looking}}, LOOKING_MAX) if looking else [])
 
     def find(self, wanted: str) -> RunView:
         """Return the run of an id, the beginning of an id, or a name.
 
         Of several runs with a name the one that has not ended is meant.  Raises UsageRefused.
         """
-        runs = self.latest(200)
-        found = [run for run in runs if run.id == wanted]
-        if not found and len(wanted) >= ID_CHARACTERS_MIN:
-            found = [run for run in runs if run.id.startswith(wanted)]
+        if _is_id(wanted):
+            return self.read(wanted)
+        found = self._beginning_with(wanted) if len(wanted) >= ID_CHARACTERS_MIN else []
         if not found:
-            named = [run for run in runs if run.name == wanted]
+            named = self._listed({"flow_runs": {"name": {"any_": [wanted]}}}, LISTED_MAX)
             found = [run for run in named if not run.final] if len(named) > 1 else named
         if len(found) == 1:
             return found[0]
@@ -88,6 +95,33 @@ class Runs:
             raise UsageRefused(f"no run {wanted!r}; `runbook status` lists the latest")
         several = ", ".join(f"{run.id[:8]} ({run.name})" for run in found)
         raise UsageRefused(f"{wanted!r} means several runs: {several}; give more of the id")
+
+    def _beginning_with(self, start: str) -> list[RunView]:
+        """Return the runs whose id begins so: of all that the journal has, and the newest ones."""
+        known = {run.id: run for run in self.latest(LISTED_MAX) if run.id.startswith(start)}
+        for run_id in self._journal.run_ids(start):
+            # One that ran in plain Python, or that the server has forgotten, cannot be followed.
+            if run_id not in known and _is_id(run_id):
+                with suppress(UsageRefused):
+                    known[run_id] = self.read(run_id)
+        return list(known.values())
+
+    def _newest(self, deployments: Mapping[str, Any], limit: int) -> list[RunView]:
+        soon = datetime.now(UTC) + timedelta(seconds=SOON_SECONDS)
+        filters = {
+            "flow_runs": {"expected_start_time": {"before_": soon.isoformat()}},
+            "deployments": deployments,
+        }
+        return self._listed(filters, limit)
+
+    def _listed(self, filters: Mapping[str, Any], limit: int) -> list[RunView]:
+        body = {
+            **filters,
+            "flow_runs": {**filters["flow_runs"], "tags": {"all_": [TAG]}},
+            "sort": "EXPECTED_START_TIME_DESC",
+            "limit": limit,
+        }
+        return [self.view(each) for each in self.api.post("/flow_runs/filter", body)]
 
     def view(self, raw: Mapping[str, Any]) -> RunView:
         state = raw.get("state") or {}
@@ -126,6 +160,22 @@ class Runs:
         while not (now := self.read(run.id)).final and time.monotonic() < deadline:
             time.sleep(0.5)
         return now
+
+
+def _by_what_they_do() -> tuple[list[str], list[str]]:
+    """Return the runbooks that change something, and those that only look."""
+    entries = catalogue().values()
+    return (
+        [each.id for each in entries if each.risk != LOOKS],
+        [each.id for each in entries if each.risk == LOOKS],
+    )
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def entry_of(runbook: str) -> Entry:

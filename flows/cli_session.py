@@ -105,7 +105,8 @@ def open_session() -> Session:
     # Should a command import Prefect after all: without the caller's profiles, and silent.
     os.environ.update({**SILENT, "PREFECT_HOME": str(place.prefect_home)})
     record = read_record(place)
-    return Session(api, Runs(api, record.ui_url), Journal(chosen.journal()), record)
+    journal = Journal(chosen.journal())
+    return Session(api, Runs(api, record.ui_url, journal), journal, record)
 
 
 def follow_to_the_end(session: Session, run_id: str, how: How) -> int:

@@ -233,3 +233,9 @@ class Journal:
             wanted = wanted.where(RunRow.run_id.in_(having))
         with self.reading() as session:
             return [run_of(row) for row in session.scalars(wanted)]
+
+    def run_ids(self, start: str) -> list[str]:
+        """Return the ids of all runs that begin so."""
+        wanted = select(RunRow.run_id).where(RunRow.run_id.startswith(start, autoescape=True))
+        with self.reading() as session:
+            return list(session.scalars(wanted))
