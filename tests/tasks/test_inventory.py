@@ -164,3 +164,12 @@ def test_migration_needs_only_the_table(tmp_path: Path) -> None:
     assert cluster.migration is not None
     assert cluster.migration.uris_to(cluster.host("h1")) == ("qemu+ssh://root@h1/system",)
     assert not cluster.migration.unsafe
+
+
+def test_the_inventory_of_the_documentation_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inventory.md").read_text(encoding="utf-8")
+    text = page.split("```toml\n")[1].split("```")[0]
+    north = Inventory.parse(text, "docs/inventory.md").cluster("north")
+    assert [host.name for host in north.hosts] == ["h1", "h2"]
+    tables = {name for name in type(north).model_fields if getattr(north, name)}
+    assert tables == set(type(north).model_fields), "the sample leaves a table out"
