@@ -67,7 +67,7 @@ def clean_reinstall(
     fingerprint = wait_until_storage_quiet(remains, purge)
     approve_purge(remains, purge, fingerprint)
     require_still_purgeable(remains, purge, fingerprint)
-    remove_storage_domain(remains, purge)
+    remove_storage_domain(remains, purge, fingerprint)
     remove_listed_files(remains)
     remove_named_packages(remains, remove_packages)
     prove_clean(remains)

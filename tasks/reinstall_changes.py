@@ -107,7 +107,10 @@ def prove_clean(remains: Remains) -> str:
     look_seconds = limit("look_seconds")
 
     def missing() -> str | None:
-        left = list(remains_of(remains.cluster, remains.host, remains.claims).left())
+        try:
+            left = list(remains_of(remains.cluster, remains.host, remains.claims).left())
+        except CheckRefused as unanswered:
+            return str(unanswered)
         if left:
             return f"still there: {', '.join(left)}"
         if shell.run(("virsh", "-r", "list"), timeout_seconds=look_seconds).exit_code != 0:

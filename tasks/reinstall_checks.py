@@ -24,10 +24,9 @@ WHO = ("sh", "-c", "hostname; hostname -f 2>/dev/null; exit 0")
 HOST_STATUS = r"""
 PATH=$PATH:/usr/sbin:/sbin
 for name in "$@"; do
-  sanlock client host_status -s "$name" 2>/dev/null |
-    sed -n "s|^\([0-9]*\) timestamp \([0-9]*\).*|$name \1 \2|p"
+  said=$(sanlock client host_status -s "$name") || exit
+  printf '%s\n' "$said" | sed -n "s|^\([0-9]*\) timestamp \([0-9]*\).*|$name \1 \2|p"
 done
-exit 0
 """
 
 
@@ -82,7 +81,7 @@ def require_failed_install(
         _require_answers(remains, answer_file)
     if remains.empty and not (purge_storage or (remove_packages and remains.packages)):
         raise CheckRefused(
-            f"nothing to clean on {remains.host}: no file, VM, unit or lockspace of an installation",
+            f"nothing to clean on {remains.host}: no file, VM, unit or lockspace of an install",
             "run hosted-engine --deploy",
         )
     return remains.claims.storage_domain
@@ -256,5 +255,11 @@ def _leases(shell: Shell, names: list[str]) -> dict[tuple[str, int], int]:
     if not names:
         return {}
     ran = shell.run(sh(HOST_STATUS, *names), timeout_seconds=limit("look_seconds"))
+    if ran.exit_code != 0:
+        said = (ran.stderr or ran.stdout).strip()[-300:]
+        raise CheckRefused(
+            f"{ran.host}: sanlock does not say who lives in {', '.join(names)}: {said}",
+            "look there with sanlock client status, and run this again",
+        )
     lines = (line.split(" ") for line in ran.stdout.splitlines())
     return {(name, int(host_id)): int(stamp) for name, host_id, stamp in lines}

@@ -40,7 +40,8 @@ exit 0
 """
 
 # A link below /var/tmp or in a file's place is nobody's leftover: it is neither listed nor
-# followed. virsh -r needs no password where VDSM has set one.
+# followed. virsh -r needs no password where VDSM has set one. A daemon that does not answer is told
+# of: silence is not "none". A sanlock that is off has joined nothing.
 READ_REMAINS = r"""
 LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/sbin:/sbin
 bootstrap=$1 prepared=$2 release=$3 units=$4 packages=$5; shift 5
@@ -53,12 +54,24 @@ for d in "$bootstrap"* "$prepared"; do
 done
 for u in $units; do
   active=$(systemctl is-active "$u" 2>/dev/null); enabled=$(systemctl is-enabled "$u" 2>/dev/null)
+  [ -n "$active" ] || printf 'silent\tsystemd (systemctl is-active %s)\n' "$u"
   printf 'unit\t%s\t%s\t%s\n' "$u" "${active:-unknown}" "${enabled:-unknown}"
 done
-virsh -r list --all --name 2>/dev/null | while IFS= read -r name; do
-  [ -n "$name" ] && printf 'vm\t%s\t%s\n' "$(virsh -r domstate "$name" 2>/dev/null)" "$name"
-done
-sanlock client status 2>/dev/null | sed -n 's/^\([sr]\) /sanlock\t\1\t/p'
+if command -v virsh >/dev/null; then
+  names=$(virsh -r list --all --name) || printf 'silent\tlibvirt (virsh -r list)\n'
+  printf '%s\n' "$names" | while IFS= read -r name; do
+    [ -n "$name" ] && printf 'vm\t%s\t%s\n' "$(virsh -r domstate "$name" 2>/dev/null)" "$name"
+  done
+fi
+if command -v sanlock >/dev/null; then
+  if said=$(sanlock client status); then
+    printf '%s\n' "$said" | sed -n 's/^\([sr]\) /sanlock\t\1\t/p'
+  else
+    case $(systemctl is-active sanlock) in
+      inactive|failed|unknown) ;; *) printf 'silent\tsanlock (sanlock client status)\n' ;;
+    esac
+  fi
+fi
 for p in $packages; do rpm -q --qf 'package\t%{NAME}\n' "$p" 2>/dev/null | grep '^package'; done
 if command -v nodectl >/dev/null || grep -qs '^VARIANT_ID="\{0,1\}ovirt-node' "$release"
 then printf 'node\tyes\n'; fi
@@ -77,14 +90,17 @@ _ANSWERED = {
 
 @look
 def read_remains(cluster: str, host: str) -> Remains:
-    """List what a failed installation has left on the host; changes nothing."""
+    """List what a failed installation has left on the host. Raises CheckRefused."""
     found = remains_of(cluster, host)
     show("remains", remains_markdown(found), f"What a failed installation left on {host}")
     return found
 
 
 def remains_of(cluster: str, host: str, claims: Claims | None = None) -> Remains:
-    """Return what is on the host now; the claims of an earlier look if its files are gone."""
+    """Return what is on the host now; the claims of an earlier look if its files are gone.
+
+    Raises CheckRefused when libvirt, sanlock or systemd there cannot say what runs.
+    """
     shell = world().shell(cluster, host)
     look_seconds = limit("look_seconds")
     said = claims or _claims(shell, look_seconds)
@@ -92,6 +108,12 @@ def remains_of(cluster: str, host: str, claims: Claims | None = None) -> Remains
     places = (BOOTSTRAP_VM, prepared, OS_RELEASE, " ".join(UNITS), " ".join(PACKAGES))
     ran = shell.run(sh(READ_REMAINS, *places, *FILES), timeout_seconds=look_seconds).checked()
     told = tuple(tuple(line.split("\t")) for line in ran.stdout.splitlines())
+    if silent := [what for (what,) in _of(told, "silent", 1)]:
+        raise CheckRefused(
+            f"{host}: no answer from {', '.join(silent)}: {ran.stderr.strip()[-300:]}",
+            "nobody can say what runs there: start it (systemctl status libvirtd sanlock) and run"
+            " this again",
+        )
     sanlock = [(kind, text) for kind, text in _of(told, "sanlock", 2)]
     return Remains(
         cluster=cluster,

@@ -1,18 +1,18 @@
 """Remove the storage domain of a failed installation: only its own directory, proven unused."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from posixpath import basename
 
-from tasks.env import Ran, ShellError, world
-from tasks.hosts import host_names, sh
+from tasks.env import Ran, world
+from tasks.hosts import sh
 from tasks.limits import limit
 from tasks.metadata import BLOCK_DOMAINS, MOUNTS
 from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
-from tasks.reinstall import PREPARED, Remains
+from tasks.reinstall import Remains
 from tasks.reinstall_checks import Seen
+from tasks.reinstall_quiet import FINGERPRINT, fingerprint_of, require_no_ties
 from tasks.runs import log
 from tasks.steps import run_once
 
@@ -29,38 +29,18 @@ find "$1" -maxdepth 3 -type d -name "$2" | while IFS= read -r d; do
   find "$d" -printf 'entry\t%s\t%P\n'
 done
 """
-# What ties a host to the domain: its export mounted, a lockspace, a prepared volume, the VM.
-READ_TIES = r"""
-PATH=$PATH:/usr/sbin:/sbin
-cut -d' ' -f1,2 /proc/self/mounts | tr ' ' '\n' | grep -xF -e "$1" -e "$4" |
-  sed 's/^/mounted there: /'
-sanlock client status 2>/dev/null | grep -F -e "$2" | sed 's/^/sanlock there: /'
-[ -e "$3$2" ] && echo "it has volumes of it prepared"
-case $(virsh -r domstate HostedEngine 2>/dev/null) in
-  ''|'shut off') ;; *) echo "it runs the VM HostedEngine" ;;
-esac
-exit 0
-"""
-# Whoever uses the domain renews a lease in it or writes to it: the start of every file, and the
-# times of all, are the same twice only if nobody does. Read directly, past this host's cache.
-PRINT = r"""
-LC_ALL=C; export LC_ALL
-find "$1" -type f -print | sort | while IFS= read -r f; do
-  stat -c '%s %Y %n' -- "$f"
-  { dd if="$f" bs=1M count=8 iflag=direct 2>/dev/null || dd if="$f" bs=1M count=8 2>/dev/null; } |
-    sha256sum
-done | sha256sum
-"""
-# Compared once more where nothing comes between it and the removal.
-REMOVE_DOMAIN = r"""
-LC_ALL=C; export LC_ALL
-d=$1 parent=$2 name=$3 source=$4 probe=$5
+# Compared once more where nothing comes between it and the removal. What has been half removed is
+# not as it was watched: the rest is for a new run, which watches it anew.
+REMOVE_DOMAIN = rf"""{FINGERPRINT}
+d=$1 parent=$2 name=$3 source=$4 probe=$5 watched=$6
 [ "$d" = "$parent/$name" ] && [ -n "$name" ] && [ -d "$d" ] && [ ! -L "$d" ] ||
-  { echo "$d is not the directory that was approved" >&2; exit 66; }
+  {{ echo "$d is not the directory that was approved" >&2; exit 66; }}
 [ "$(findmnt -rno SOURCE --mountpoint "$parent")" = "$source" ] ||
-  { echo "$parent is no longer the mount of $source" >&2; exit 65; }
+  {{ echo "$parent is no longer the mount of $source" >&2; exit 65; }}
 others=$(ls -A -- "$parent" | grep -vxF -e "$name" -e "$probe")
-[ -z "$others" ] || { echo "beside $d there is: $others" >&2; exit 65; }
+[ -z "$others" ] || {{ echo "beside $d there is: $others" >&2; exit 65; }}
+now=$(fingerprint "$d") || {{ echo "$d cannot be read whole" >&2; exit 65; }}
+[ "$now" = "$watched" ] || {{ echo "$d has changed since it was watched" >&2; exit 65; }}
 rm -r --one-file-system -- "$d" && sync
 """
 LIST = 'ls -A -- "$1"'
@@ -102,15 +82,15 @@ def foretold_quiet(_remains: Remains, purge: Purge, _fingerprint: str = "") -> s
 def wait_until_storage_quiet(remains: Remains, purge: Purge) -> str:
     """Watch the storage for as long as a user of it could be silent; returns its fingerprint.
 
-    Raises CheckRefused when somebody writes.
+    Raises CheckRefused when somebody writes, or when not all of it can be read.
     """
     if not purge.wanted:
         return ""
-    before = _print(remains, purge)
+    before = fingerprint_of(remains, purge.directory)
     quiet_seconds = limit("quiet_seconds")
     log().info("watching %s for %.0f s", purge.directory, quiet_seconds)
     world().clock.sleep(quiet_seconds)
-    after = _print(remains, purge)
+    after = fingerprint_of(remains, purge.directory)
     if before != after:
         raise CheckRefused(
             f"somebody writes below {purge.directory}, and {remains.host} does not",
@@ -124,8 +104,8 @@ def require_still_purgeable(remains: Remains, purge: Purge, fingerprint: str) ->
     """Require that the storage is as it was approved. Raises CheckRefused."""
     if not purge.wanted:
         return ""
-    _require_no_ties(remains, purge)
-    found = _print(remains, purge)
+    require_no_ties(remains, purge.source, purge.mount)
+    found = fingerprint_of(remains, purge.directory)
     if found != fingerprint:
         raise CheckRefused(
             f"{purge.directory} has changed since it was watched", "find out who wrote"
@@ -134,8 +114,8 @@ def require_still_purgeable(remains: Remains, purge: Purge, fingerprint: str) ->
 
 
 @change
-def remove_storage_domain(remains: Remains, purge: Purge) -> Outcome | None:
-    """Remove the one directory that was approved. Raises CheckRefused."""
+def remove_storage_domain(remains: Remains, purge: Purge, fingerprint: str) -> Outcome | None:
+    """Remove the one directory that was approved, as it was watched. Raises CheckRefused."""
     if not purge.wanted:
         return None
     step = "remove_storage_domain"
@@ -144,7 +124,8 @@ def remove_storage_domain(remains: Remains, purge: Purge) -> Outcome | None:
     if not begun(remains.host, step) and purge.storage_domain not in _names(shell.run(listing)):
         return Outcome.ALREADY
     place = (purge.directory, purge.mount, purge.storage_domain, purge.source, PROBE)
-    run_once(shell, sh(REMOVE_DOMAIN, *place), step=step, timeout_seconds=limit("purge_seconds"))
+    argv = sh(REMOVE_DOMAIN, *place, fingerprint)
+    run_once(shell, argv, step=step, timeout_seconds=limit("purge_seconds"))
     if purge.storage_domain in _names(shell.run(listing)):
         raise CheckRefused(f"{purge.directory} is still there", "look at it by hand")
     return Outcome.CHANGED
@@ -175,7 +156,7 @@ def _purgeable(remains: Remains, seen: Seen) -> Purge:
                 " purge_storage",
             )
     purge = _found(remains, domain)
-    return replace(purge, asked_hosts=_require_no_ties(remains, purge))
+    return replace(purge, asked_hosts=require_no_ties(remains, purge.source, purge.mount))
 
 
 def _found(remains: Remains, domain: str) -> Purge:
@@ -209,41 +190,6 @@ def _found(remains: Remains, domain: str) -> Purge:
     size_bytes = sum(size for size, _ in entries)
     listed = tuple(f"{size} {name or '.'}" for size, name in entries[:LISTED_MOST])
     return Purge(directories[0], mount, source, domain, size_bytes, listed, len(entries))
-
-
-def _require_no_ties(remains: Remains, purge: Purge) -> tuple[str, ...]:
-    """Require that no other host of the inventory uses the storage; returns who was asked."""
-    others = [name for name in host_names(remains.cluster) if name != remains.host]
-    problems = list(_ties(remains, others, purge))
-    if problems:
-        raise CheckRefused(
-            "; ".join(problems),
-            "the storage is left alone unless every other host of the inventory can say that it"
-            " does not use it: bring it up, or take it out of the inventory",
-        )
-    return tuple(others)
-
-
-def _ties(remains: Remains, others: list[str], purge: Purge) -> Iterator[str]:
-    domain = remains.claims.storage_domain
-    argv = sh(READ_TIES, purge.source, domain, PREPARED, purge.mount)
-    for name in others:
-        try:
-            ran = (
-                world()
-                .shell(remains.cluster, name)
-                .run(argv, timeout_seconds=limit("look_seconds"))
-            )
-        except ShellError as error:
-            yield str(error)
-            continue
-        yield from (f"{name}: {line}" for line in ran.stdout.splitlines())
-
-
-def _print(remains: Remains, purge: Purge) -> str:
-    shell = world().shell(remains.cluster, remains.host)
-    ran = shell.run(sh(PRINT, purge.directory), timeout_seconds=limit("purge_seconds"))
-    return ran.checked().stdout.split()[0]
 
 
 def _names(ran: Ran) -> list[str]:

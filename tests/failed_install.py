@@ -35,6 +35,7 @@ KEPT_ANSWERS = "var/lib/ovirt-hosted-engine-setup/answers/answers-20261101.conf"
 # Each VM is a file in state/vms with its state.
 VIRSH = """
 while :; do case $1 in -r) shift ;; -c) shift 2 ;; *) break ;; esac; done
+[ -f "$state/libvirt-dead" ] && { echo "failed to connect to the hypervisor" >&2; exit 1; }
 cd "$state/vms" || exit 1
 case $1 in
   list) ls ;;
@@ -46,6 +47,7 @@ case $1 in
 esac
 """
 SYSTEMCTL = """
+[ -f "$state/systemd-dead" ] && { echo "Failed to connect to bus" >&2; exit 1; }
 verb=$1; shift; [ "$1" = --now ] && shift
 for unit in "$@"; do
   file=$state/$unit
@@ -61,9 +63,11 @@ done
 """
 SANLOCK = """
 shift
+[ -f "$state/sanlock-dead" ] && { echo "connect error -111" >&2; exit 1; }
 case $1 in
-  status) echo "daemon h"; cat "$state/lockspaces" "$state/leases" 2>/dev/null ;;
+  status) echo "daemon h"; cat "$state/lockspaces" "$state/leases" 2>/dev/null; exit 0 ;;
   host_status)
+    [ -f "$state/host-status-dead" ] && { echo "host_status failed" >&2; exit 1; }
     n=$(cat "$state/beats" 2>/dev/null || echo 0); echo $((n + 1)) >"$state/beats"
     echo "1 timestamp $n"
     [ -f "$state/peer" ] && echo "2 timestamp $n"; exit 0 ;;
@@ -128,6 +132,13 @@ class FailedInstall:
     def add_vm(self, name: str, state: str = "running") -> None:
         """Define a VM."""
         self.path(f"state/vms/{name}").write_text(f"{state}\n")
+
+
+def silent(host: FakeHost, daemon: str) -> None:
+    """Let libvirt, sanlock or systemd run on a host, and not answer."""
+    if daemon == "sanlock":
+        host.set("sanlock", "active")
+    host.set(f"{daemon}-dead", "yes")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tests.failed_install import (
     failed_install,
     outcomes,
     refused,
+    silent,
 )
 from tests.fake_cluster import APPROVED, unreachable
 from tests.fake_host import SD, UP
@@ -110,6 +111,45 @@ def test_it_refuses_to_purge_what_another_host_uses(
         assert failed.domain.is_dir()
 
 
+@pytest.mark.parametrize("daemon", ["libvirt", "sanlock"])
+def test_it_refuses_to_purge_where_another_host_cannot_say(tmp_path: Path, daemon: str) -> None:
+    with failed_install(tmp_path, ids=(1, 2)) as failed:
+        silent(failed.cluster.hosts["h2"], daemon)
+        refused(failed, f"h2: {daemon} there does not answer", purge_storage=True)
+
+
+UNREADABLE_FILE = """#!/bin/sh
+case "$*" in *images/l/*) echo "Permission denied" >&2; exit 1 ;; esac
+exec /bin/dd "$@"
+"""
+UNREADABLE_FOLDER = """#!/bin/sh
+/usr/bin/find "$@"; code=$?
+case "$*" in *"-type f"*) echo "Stale file handle" >&2; exit 1 ;; esac
+exit $code
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "script", "match"),
+    [
+        ("dd", UNREADABLE_FILE, "cannot read all of .*Permission denied"),
+        ("find", UNREADABLE_FOLDER, "cannot read all of .*Stale file handle"),
+    ],
+)
+def test_what_cannot_be_read_is_not_quiet(
+    failed: FailedInstall, tool: str, script: str, match: str
+) -> None:
+    (failed.domain / "images/l").mkdir()
+    (failed.domain / "images/l/leases").touch()
+    (failed.host.root / "bin" / tool).write_text(script)
+    (failed.host.root / "bin" / tool).chmod(0o755)
+    failed.cluster.answers = [CLEAN, PURGE]
+    with pytest.raises(CheckRefused, match=match):
+        clean_reinstall.fn("lab", "h1", purge_storage=True)
+    assert failed.domain.is_dir()
+    assert [gate for gate, _ in failed.cluster.asked] == ["approve_cleaning"]
+
+
 def test_a_writer_nobody_knows_of_stops_the_purge(failed: FailedInstall) -> None:
     """A host outside of the inventory uses the storage, without a block of its own yet."""
 
@@ -134,6 +174,18 @@ def test_what_changes_at_the_purge_gate_stops_it(failed: FailedInstall) -> None:
     with pytest.raises(CheckRefused, match="has changed since it was watched"):
         clean_reinstall.fn("lab", "h1", purge_storage=True)
     assert failed.domain.is_dir()
+
+
+def test_what_is_written_last_stops_the_removal_itself(failed: FailedInstall) -> None:
+    def write(argv: Sequence[str]) -> None:
+        if "require_still_purgeable" in {e.step for e in outcomes(failed)}:
+            (failed.domain / "new").write_text("x")
+
+    failed.host.before = write
+    failed.cluster.answers = [CLEAN, PURGE]
+    with pytest.raises(StepFailed, match="has changed since it was watched"):
+        clean_reinstall.fn("lab", "h1", purge_storage=True)
+    assert (failed.domain / "new").exists()
 
 
 def test_what_appears_beside_it_last_stops_the_removal_itself(failed: FailedInstall) -> None:

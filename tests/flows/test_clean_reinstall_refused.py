@@ -17,6 +17,7 @@ from tests.failed_install import (
     failed_install,
     nothing_left,
     refused,
+    silent,
 )
 from tests.fake_cluster import APPROVED, unreachable
 from tests.fake_host import SD
@@ -126,6 +127,38 @@ def test_it_refuses_answers_that_would_not_be_there_in_the_end(
     link = failed.path("var/lib/link-to-them")
     link.symlink_to(failed.path("etc/ovirt-hosted-engine/answers.conf"))
     refused(failed, match, answer_file=answers)
+
+
+@pytest.mark.parametrize("daemon", ["libvirt", "sanlock", "systemd"])
+def test_it_refuses_where_a_daemon_does_not_say_what_runs(
+    failed: FailedInstall, daemon: str
+) -> None:
+    silent(failed.host, daemon)
+    refused(failed, f"no answer from {daemon}")
+
+
+def test_it_refuses_when_sanlock_does_not_say_who_lives(failed: FailedInstall) -> None:
+    failed.host.set("host-status-dead", "yes")
+    refused(failed, "does not say who lives in hosted-engine")
+
+
+def test_a_sanlock_that_is_off_is_no_obstacle(failed: FailedInstall) -> None:
+    failed.host.set("sanlock-dead", "yes")
+    failed.cluster.answers = [CLEAN]
+    clean_reinstall.fn("lab", "h1")
+    assert failed.there() == set()
+
+
+def test_a_libvirt_that_falls_silent_stops_the_removal_of_the_vms(failed: FailedInstall) -> None:
+    def fall_silent(argv: Sequence[str]) -> None:
+        if "stop_units" in changes(failed):
+            silent(failed.host, "libvirt")
+
+    failed.host.before = fall_silent
+    failed.cluster.answers = [CLEAN]
+    with pytest.raises(CheckRefused, match="no answer from libvirt"):
+        clean_reinstall.fn("lab", "h1")
+    assert failed.there() == set(LEFT)
 
 
 def test_df_that_nobody_understands_is_no_room(failed: FailedInstall) -> None:
