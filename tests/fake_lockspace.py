@@ -38,6 +38,8 @@ echo "${0##*/} $*" | sed "s|${root%/*}/shared||g" >>"$state/calls"
 SANLOCK = r"""
 listed() { [ -f "$state/joined" ] && { grep -qx active "$state/ovirt-ha-agent" ||
   [ -f "$state/stuck" ]; }; }
+# What the agent joined, as sanlock lists it: below a link, not where that leads.
+own() { cat "$state/own" 2>/dev/null || echo "hosted-engine:$(cat "$state/id"):/run/vdsm/own:0"; }
 place() { printf %s "$1" | sed 's/^[^:]*:[^:]*://; s/:0$//' | sed 's/\\:/:/g'; }
 leader() {
   name=${1%%:*}; rest=${1#*:}; id=${rest%%:*}; at=$((id - 1)); path=$(place "$1")
@@ -52,9 +54,12 @@ case "$1 $2" in
   help*) echo "sanlock direct init [-Z 512|4096]" ;;
   "client status")
     echo "daemon fake"; echo "s $(cat "$state/domain"):$(cat "$state/id"):/ids:0"
-    if listed; then echo "s hosted-engine:$(cat "$state/id"):/own:0"; fi ;;
+    if listed; then echo "s $(own)"; fi ;;
   "client host_status") cat "$state/host_status" 2>/dev/null || exit 1 ;;
-  "client rem_lockspace") [ -f "$state/obstinate" ] || rm -f "$state/joined" "$state/stuck" ;;
+  "client rem_lockspace")
+    # As sanlock does: all of it must be as it was joined, also the path. -2 is ENOENT.
+    [ "$4" = "$(own | cut -d' ' -f1)" ] || { echo "rem_lockspace done -2"; exit 1; }
+    [ -f "$state/obstinate" ] || rm -f "$state/joined" "$state/stuck" ;;
   "direct read_leader") leader "$4" ;;
   "direct init")
     [ -f "$state/init-fails" ] && { echo "init done -5"; exit 1; }

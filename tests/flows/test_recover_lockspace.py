@@ -151,7 +151,7 @@ def test_a_host_outside_the_inventory_that_renews_stops_the_run(
 
     cluster.world.clock.passed = renew  # type: ignore[attr-defined]
     cluster.answers = [APPROVED]
-    with pytest.raises(Exception, match="somebody writes to /rhev"):
+    with pytest.raises(Exception, match=r"somebody writes to /rhev.*: sanlock direct dump '/rhev"):
         recover.fn("lab")
 
 
@@ -164,6 +164,26 @@ def test_a_lockspace_left_over_is_left(cluster: FakeCluster, lockspace: FakeLock
     assert not cluster.hosts["h1"].calls("sanlock client rem_lockspace")
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        r"hosted-engine:3:/rhev/data-center/mnt/srv\:_export_he/sd/ha_agent/x.lockspace:0",
+        "hosted-engine:7:/var/run/vdsm/storage/sd/image/volume:0",  # before it was renumbered
+        "hosted-engine:3:/run/vdsm/storage/sd/image/volume:1048576 REM",
+    ],
+)
+def test_it_is_left_as_sanlock_itself_lists_it(
+    cluster: FakeCluster, lockspace: FakeLockspace, own: str
+) -> None:
+    cluster.hosts["h3"].set("stuck", "yes")
+    cluster.hosts["h3"].set("own", own)
+    lockspace.spoil(bytes(512), 512)
+    cluster.answers = [APPROVED]
+    recover.fn("lab")
+    wanted = f"sanlock client rem_lockspace -s {own.removesuffix(' REM')}"
+    assert cluster.hosts["h3"].calls("sanlock client rem_lockspace") == [wanted]
+
+
 def test_a_daemon_that_keeps_the_lockspace_stops_the_run(
     cluster: FakeCluster, lockspace: FakeLockspace
 ) -> None:
@@ -171,8 +191,10 @@ def test_a_daemon_that_keeps_the_lockspace_stops_the_run(
         cluster.hosts["h3"].set(key, "yes")
     lockspace.spoil(bytes(512), 512)
     cluster.answers = [APPROVED]
-    with pytest.raises(StillJoined, match="h3: sanlock still lists"):
+    by_hand = "; on h3: sanlock client rem_lockspace -s hosted-engine:3:/run/vdsm/own:0; then start"
+    with pytest.raises(StillJoined, match="h3: sanlock still lists") as stopped:
         recover.fn("lab")
+    assert by_hand in str(stopped.value)
     assert faults(lockspace.slots()) == {"zeros (-223)": [2]}
 
 
