@@ -58,7 +58,7 @@ def clean_reinstall(
     require_archive_space(remains, backup_directory)
     # A way back first, then a person's word, then a second look.
     archive = archive_remains(remains, backup_directory)
-    approve_cleaning(remains, archive, purge, remove_packages)
+    approve_cleaning(remains, seen, archive, purge, remove_packages)
     require_still_failed(remains)
     stop_units(remains)
     remove_engine_vms(remains)

@@ -7,16 +7,17 @@ from tasks.limits import limit
 from tasks.reinstall import PACKAGES, Remains, remains_markdown
 from tasks.reinstall_archive import Archive
 from tasks.reinstall_changes import VIRSH_AUTH
+from tasks.reinstall_seen import Seen, seen_markdown
 from tasks.reinstall_storage import Purge
 
 
 def approve_cleaning(
-    remains: Remains, archive: Archive, purge: Purge, remove_packages: bool
+    remains: Remains, seen: Seen, archive: Archive, purge: Purge, remove_packages: bool
 ) -> None:
     """Ask for the approval of removing what was listed. Raises GateRejected, GateExpired."""
     gate(
         "approve_cleaning",
-        evidence=cleaning_evidence(remains, archive, purge, remove_packages),
+        evidence=cleaning_evidence(remains, seen, archive, purge, remove_packages),
         risk="A3",
         form=TargetForm,
         target=remains.host,
@@ -42,7 +43,7 @@ def approve_purge(remains: Remains, purge: Purge, fingerprint: str) -> None:
 
 
 def cleaning_evidence(
-    remains: Remains, archive: Archive, purge: Purge, remove_packages: bool
+    remains: Remains, seen: Seen, archive: Archive, purge: Purge, remove_packages: bool
 ) -> str:
     """Return what a person must see before the host is cleaned, in Markdown."""
     packages = [p for p in PACKAGES if p in remains.packages] if remove_packages else []
@@ -58,6 +59,7 @@ def cleaning_evidence(
             f"- archive: **{archive.host}:{archive.path}** ({archive.size_bytes} bytes), SHA-256 "
             f"`{archive.sha256}`; copy on the control node: {archive.copy or 'none, too big'}",
             "- other VMs that run here: none",
+            *seen_markdown(seen),
             "\n### Commands\n",
             "```",
             *_commands(remains, packages),

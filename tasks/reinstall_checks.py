@@ -1,53 +1,21 @@
 """The checks before a clean reinstall: it must be a failed installation, and nobody's but its."""
 
-from dataclasses import dataclass
 from shlex import quote
 
 from tasks.checks import FREE_SPACE, available_kib
-from tasks.env import Shell, ShellError, world
+from tasks.env import ShellError, world
 from tasks.hosts import sh
 from tasks.inventory import InventoryError
 from tasks.limits import limit
-from tasks.metadata import FIND_TARGET, LINKS
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
 from tasks.reinstall import Remains
 from tasks.reinstall_look import remains_of
-from tasks.runs import log
-from tasks.witnesses import ReadFailed, live_ids, read_raw, records, shape_of
+from tasks.reinstall_seen import WHO, Seen, life_sign, look_twice
 
 SPARE_KIB = 64 * 1024
 # Under its real name: what is on the list of removal may be named in other ways, too.
 FIND_ANSWERS = '[ -f "$1" ] && readlink -f -- "$1"'
-WHO = ("sh", "-c", "hostname; hostname -f 2>/dev/null; exit 0")
-# `sanlock client host_status` prints "ID timestamp T" for each host that it has seen in use.
-HOST_STATUS = r"""
-PATH=$PATH:/usr/sbin:/sbin
-for name in "$@"; do
-  said=$(sanlock client host_status -s "$name") || exit
-  printf '%s\n' "$said" | sed -n "s|^\([0-9]*\) timestamp \([0-9]*\).*|$name \1 \2|p"
-done
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Whiteboard:
-    """A whiteboard that the host can see, and who writes to it."""
-
-    path: str
-    storage_domain: str
-    live: tuple[int, ...]
-    names: tuple[str, ...]  # "2: h2 (EngineUp)", of every readable record
-    ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a host can see of whiteboards and lockspaces, at two moments."""
-
-    whiteboards: tuple[Whiteboard, ...]
-    own_names: tuple[str, ...]
-    live_in_lockspaces: tuple[str, ...]  # "hosted-engine: host id 2"
 
 
 @check
@@ -124,10 +92,10 @@ def _require_answers(remains: Remains, answer_file: str) -> None:
 
 @check
 def require_not_live(remains: Remains) -> Seen:
-    """Require that the host is part of no living cluster; returns what was seen.
+    """Require that the host is part of no cluster that lives or could; returns what was seen.
 
-    Whiteboards and lockspaces are looked at twice, longer apart than two writes of an agent and
-    two renewals of a lease. Raises CheckRefused.
+    Whiteboards, also those that the other hosts see, and lockspaces are looked at twice, longer
+    apart than two writes of an agent and two renewals of a lease. Raises CheckRefused.
     """
     seen = look_twice(remains)
     problem = life_sign(remains, seen)
@@ -135,7 +103,8 @@ def require_not_live(remains: Remains) -> Seen:
         raise CheckRefused(
             problem,
             "this is no failed installation: take the host out of the cluster through the engine "
-            "(maintenance, then undeploy)",
+            "(maintenance, then undeploy); a record that is left of a host that is not in it any "
+            "more goes by hosted-engine --clean-metadata --host-id=ID on one that is",
         )
     return seen
 
@@ -170,96 +139,3 @@ def require_still_failed(remains: Remains) -> str:
     if problem is not None:
         raise CheckRefused(problem, "nothing was removed; look at the cluster")
     return remains.host
-
-
-def look_twice(remains: Remains) -> Seen:
-    """Return who writes to the whiteboards and renews leases that the host can see."""
-    shell = world().shell(remains.cluster, remains.host)
-    paths = _whiteboards(shell)
-    names = sorted({each.name for each in remains.lockspaces})
-    before = {path: _read(shell, path, size) for path, size in paths.items()}
-    leases = _leases(shell, names)
-    quiet_seconds = limit("quiet_seconds")
-    log().info("%s: looking again in %.0f s, for signs of life", remains.host, quiet_seconds)
-    world().clock.sleep(quiet_seconds)
-    boards = [_board(p, before[p], _read(shell, p, size)) for p, size in paths.items()]
-    own = {each.name: each.host_id for each in remains.lockspaces}
-    now = _leases(shell, names)
-    renewed = [
-        f"{name}: host id {host_id}"
-        for (name, host_id), stamp in now.items()
-        if stamp != leases.get((name, host_id)) and host_id != own.get(name)
-    ]
-    said = shell.run(WHO, timeout_seconds=limit("look_seconds")).stdout.split()
-    return Seen(tuple(boards), tuple(dict.fromkeys(said)), tuple(renewed))
-
-
-def life_sign(remains: Remains, seen: Seen) -> str | None:
-    """Return what shows that the host is part of a living cluster, or None."""
-    host, failed = remains.host, remains.claims.storage_domain
-    own_id = remains.claims.host_id
-    own_id = own_id or world().inventory.cluster(remains.cluster).host(host).host_id
-    for board in seen.whiteboards:
-        others = [host_id for host_id in board.live if host_id != own_id]
-        mine = own_id in board.live
-        if mine and (board.storage_domain != failed or others):
-            return (
-                f"{host} is live as host id {own_id} on {board.path}"
-                f" (live there: {', '.join(map(str, board.live))})"
-            )
-    if seen.live_in_lockspaces:
-        return (
-            f"sanlock on {host} has joined lockspaces with live peers:"
-            f" {', '.join(seen.live_in_lockspaces)}"
-        )
-    if any(vm.runs for vm in remains.own_vms) and _engine_answers(remains):
-        return f"the engine VM runs on {host} and the engine answers"
-    return None
-
-
-def _engine_answers(remains: Remains) -> bool:
-    shell = world().shell(remains.cluster, remains.host)
-    argv = ("hosted-engine", "--check-liveliness")
-    return shell.run(argv, timeout_seconds=limit("look_seconds")).exit_code == 0
-
-
-def _whiteboards(shell: Shell) -> dict[str, int]:
-    ran = shell.run(sh(FIND_TARGET, LINKS, ""), timeout_seconds=limit("look_seconds"))
-    found = {}
-    for line in ran.stdout.splitlines():
-        match line.split("\t"):
-            case ["found", link, _, kind, size] if kind != "missing" and size.isdigit():
-                found[link] = int(size)
-    return found
-
-
-def _read(shell: Shell, path: str, size_bytes: int) -> bytes | None:
-    """Return a whiteboard, or None for one that is not whole: its installation broke off."""
-    try:
-        shape_of(size_bytes)
-        return read_raw(shell, path, size_bytes, timeout_seconds=limit("look_seconds"))
-    except (ReadFailed, ValueError):
-        return None
-
-
-def _board(path: str, before: bytes | None, after: bytes | None) -> Whiteboard:
-    domain = path.split("/")[-3]
-    if before is None or after is None:
-        return Whiteboard(path, domain, (), (), ())
-    told = records(after)
-    names = tuple(f"{n}: {each.hostname} ({each.state or 'no state'})" for n, each in told.items())
-    return Whiteboard(path, domain, live_ids(before, after), names, tuple(told))
-
-
-def _leases(shell: Shell, names: list[str]) -> dict[tuple[str, int], int]:
-    if not names:
-        return {}
-    ran = shell.run(sh(HOST_STATUS, *names), timeout_seconds=limit("look_seconds"))
-    if ran.exit_code != 0:
-        said = (ran.stderr or ran.stdout).strip()[-300:]
-        raise CheckRefused(
-            f"{ran.host}: sanlock does not say who lives in {', '.join(names)}: {said}",
-            "look there with sanlock client status, and run this again",
-        )
-    lines = (line.split(" ") for line in ran.stdout.splitlines())
-    return {(name, int(host_id)): int(stamp) for name, host_id, stamp in lines}

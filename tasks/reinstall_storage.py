@@ -11,8 +11,8 @@ from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.reinstall import Remains
-from tasks.reinstall_checks import Seen
 from tasks.reinstall_quiet import FINGERPRINT, fingerprint_of, require_no_ties
+from tasks.reinstall_seen import Seen
 from tasks.runs import log
 from tasks.steps import run_once
 
