@@ -132,11 +132,12 @@ def require_nothing_twice(ordeal: Ordeal, commands: WatchedCommands) -> None:
         for host in ordeal.lab.hosts
         for folder in store(ordeal.lab, host.name).glob(f"{ordeal.run_id}.*")
     }
-    assert on_hosts == known
-    assert [f"{host} {step}" for host, step in on_hosts if step.endswith("+2")] == []
+    assert on_hosts == known, f"the hosts have {on_hosts}, the journal {known}"
+    again = [f"{host} {step}" for host, step in on_hosts if step.endswith("+2")]
+    assert not again, f"run again as lost: {again}"
     for (host, line), times in commands.given().items():
-        again = [e for e in intents.values() if e.host == host and REISSUED in argv_of(e)]
-        most = len(again) if line.startswith(REISSUED) else 1
+        sent = [e for e in intents.values() if e.host == host and REISSUED in argv_of(e)]
+        most = len(sent) if line.startswith(REISSUED) else 1
         assert times <= most, f"{host} was given {times} times: {line}"
 
 
@@ -153,7 +154,8 @@ def require_attached(ordeal: Ordeal) -> None:
 def require_each_gate_decided_once(ordeal: Ordeal, gates: Sequence[str]) -> None:
     """Assert that each gate was decided once, by the approver, and not asked again afterwards."""
     decisions = [e for e in ordeal.entries if e.kind is Kind.GATE and e.phase is Phase.DECISION]
-    assert [e.step for e in decisions] == list(gates)
+    decided = [e.step for e in decisions]
+    assert decided == list(gates), f"decided were {decided}"
     for decision in decisions:
         assert (decision.actor, decision.payload["decision"]) == (APPROVER, "approve")
         later = [e for e in ordeal.entries if e.step == decision.step and e.seq > decision.seq]

@@ -44,6 +44,7 @@ class Case:
     prepare: Callable[[Lab], None] = lambda lab: None
     parameters: Callable[[Lab], Mapping[str, str]] = lambda lab: {}
     gates: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()  # what is given once in the whole cluster: beginnings of commands
     then: "Case | None" = None  # the runbook that takes the first one's effect back
     restarts_engine: bool = False
 
@@ -86,14 +87,29 @@ def host_out(lab: Lab) -> Mapping[str, str]:
 
 
 LOCKSPACE_GATES = ("approve_stop_first", "approve_lockspace_write")
-CASES = [Case("recover-lockspace", lockspace_is_sound, lose_lockspace, gates=LOCKSPACE_GATES)]
+CASES = [
+    Case(
+        "recover-lockspace",
+        lockspace_is_sound,
+        lose_lockspace,
+        gates=LOCKSPACE_GATES,
+        once=("sanlock direct init", "dd"),
+    )
+]
 if EVERY_POINT:
     CASES += [
-        Case("metadata-too-new", is_settled, put_bad_block, gates=("approve_write",)),
+        Case(
+            "metadata-too-new",
+            is_settled,
+            put_bad_block,
+            gates=("approve_write",),
+            once=("dd",),
+        ),
         Case(
             "local-maintenance",
             one_host_is_out,
             parameters=lambda lab: {"host": care.engine_host(lab)},
+            once=("virsh",),
             then=Case("end-local-maintenance", is_settled, parameters=host_out),
         ),
         Case(
@@ -180,6 +196,9 @@ def survive(case: Case, lab: Lab, node: ControlNode, commands: WatchedCommands) 
     assert ended["state_type"] == "COMPLETED", ended["message"]
     assert node.ended_as(ordeal.run_id) == "completed"
     require_nothing_twice(ordeal, commands)
+    lines = [line for _, line in commands.given().elements()]
+    for beginning in case.once:
+        assert sum(line.startswith(beginning) for line in lines) == 1, lines
     commands.remove()
     require_attached(ordeal)
     require_each_gate_decided_once(ordeal, case.gates)
