@@ -186,7 +186,11 @@ def undo(wanted: str, how: How) -> None:
             f"run {found.id[:8]} is {found.state} and has not ended: answer its gate, or "
             f"`runbook cancel {found.id[:8]}`, before you undo it"
         )
-    start(session, undo_id, [f"cluster={found.cluster}", f"run_id={found.id}"], how)
+    # Hosts that the run did without are off still, and may not be forgotten by its undo.
+    known = session.journal.run_ids(found.id)
+    off = session.journal.run(found.id).parameters.get("powered_off") if known else None
+    pairs = [f"cluster={found.cluster}", f"run_id={found.id}"]
+    start(session, undo_id, [*pairs, *([f"powered_off={off}"] if off else [])], how)
 
 
 def told_ready(home: Path, record: ServerRecord, as_json: bool) -> None:

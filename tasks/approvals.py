@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from tasks.backup import Backup, backup_lines, restore_command
+from tasks.backup import Backup, backup_lines, restore_command, restored_lines
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
 from tasks.lockspace_area import ranges
@@ -51,11 +51,13 @@ def approve_write(
     return Plan(scope, host_ids, backup.sha256)
 
 
-def approve_restore(site: Site, backup: Backup, proof: StoppedProof) -> None:
+def approve_restore(
+    site: Site, backup: Backup, proof: StoppedProof, kept: Backup, history: Sequence[str]
+) -> None:
     """Ask for the approval of writing the backup back. Raises GateRejected, GateExpired."""
     gate(
         "approve_restore",
-        evidence=restore_evidence(site, backup, proof),
+        evidence=restore_evidence(site, backup, proof, kept, history),
         risk="A3",
         form=TargetForm,
         target=site.cluster,
@@ -116,16 +118,24 @@ def _commands(site: Site, host_ids: tuple[int, ...]) -> list[str]:
     ]
 
 
-def restore_evidence(site: Site, backup: Backup, proof: StoppedProof) -> str:
+def restore_evidence(
+    site: Site, backup: Backup, proof: StoppedProof, kept: Backup, history: Sequence[str]
+) -> str:
     """Return what a person must see before the restore, in Markdown."""
     return "\n".join(
         [
             f"## Write the backup over the whiteboard of {site.cluster}\n",
             *_where(site, proof),
-            *backup_lines(backup),
+            *restored_lines(backup, kept),
+            *history,
             "\n### Command\n",
             "```",
             restore_command(backup),
+            "```",
+            "### Way back\n",
+            f"`runbook undo RUN`, or by hand on {kept.host}:\n",
+            "```",
+            restore_command(kept),
             "```",
             "Agents and brokers stay stopped afterwards. The bad blocks will be back: way forward "
             "is the runbook metadata-too-new.\n",

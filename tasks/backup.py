@@ -52,13 +52,34 @@ def backup_lines(backup: Backup) -> list[str]:
     return lines
 
 
+def restored_lines(backup: Backup, kept: Backup) -> list[str]:
+    """Return what is written back, and where what it overwrites is, for a person to read."""
+    return [
+        f"- written back: **{backup.host}:{backup.path}** ({backup.size_bytes} bytes), "
+        f"SHA-256 `{backup.sha256}`",
+        f"- what is there now is kept: **{kept.host}:{kept.path}** ({kept.size_bytes} bytes), "
+        f"SHA-256 `{kept.sha256}`",
+        *(["- **both are the same**: there is nothing to write"] if _same(backup, kept) else []),
+    ]
+
+
+def _same(backup: Backup, kept: Backup) -> bool:
+    return (backup.size_bytes, backup.sha256) == (kept.size_bytes, kept.sha256)
+
+
 def restore_command(backup: Backup) -> str:
-    """Return the command that writes a backup back, for a person to read."""
+    """Return the command that writes a backup back if it is whole, for a person to read."""
     shape = shape_of(backup.size_bytes)
     return (
-        f"dd {quote(f'if={backup.path}')} {quote(f'of={backup.target}')}"
+        f"{whole_command(backup.path, backup.sha256)} &&"
+        f" dd {quote(f'if={backup.path}')} {quote(f'of={backup.target}')}"
         f" bs={shape.block_bytes} count={shape.count} oflag=direct conv=notrunc,nocreat,fsync"
     )
+
+
+def whole_command(path: str, sha256: str) -> str:
+    """Return the command that tells whether a backup is whole, for a person to read."""
+    return f"echo {quote(f'{sha256}  {path}')} | sha256sum -c"
 
 
 def backup_path(site: Site, directory: str) -> str:

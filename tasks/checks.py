@@ -1,4 +1,4 @@
-"""The checks of the metadata runbooks: each looks, and refuses; none changes anything."""
+"""The checks that many runbooks begin with: each looks, and refuses; none changes anything."""
 
 from itertools import takewhile
 
@@ -43,7 +43,8 @@ def require_hosts_ready(cluster: str) -> tuple[str, ...]:
 @check
 def require_one_configuration(cluster: str) -> Volume:
     """Require that all hosts are configured for one whiteboard volume. Raises CheckRefused."""
-    return read_volume(cluster, _ids_by_host(cluster), limit("look_seconds"))
+    ids = {name: host_id for host_id, name in host_ids(cluster).items()}
+    return read_volume(cluster, ids, limit("look_seconds"))
 
 
 @check
@@ -95,8 +96,8 @@ def require_known_writers(cluster: str, target: Target) -> tuple[int, ...]:
     for block in bad_blocks(after):
         # Of a host that does not write, only a version that is too new speaks for a newer agent.
         writes = block.host_id in writers
-        if writes or (block.host_id in looks and block.verdict is Verdict.TOO_NEW):
-            _require_not_newer(block.host_id, looks, writes=writes)
+        if block.host_id in ids and (writes or block.verdict is Verdict.TOO_NEW):
+            _require_not_newer(block.host_id, ids, looks, writes=writes)
     return writers
 
 
@@ -174,22 +175,12 @@ def _site(cluster: str, target: Target, fit: list[HostLook]) -> Site:
     idle = [e for e in fit if not e.may_run_engine and e.host_id not in runs_engine]
     actor = (idle or fit)[0].host
     others = tuple(name for name in host_names(cluster) if name != actor)
-    return Site(
-        cluster=cluster,
-        target=target,
-        actor=actor,
-        witness=others[0] if others else actor,
-        others=others,
-    )
+    return Site(cluster, target, actor, others[0] if others else actor, others)
 
 
 def _read(cluster: str, host: str, target: Target) -> bytes:
     shell = world().shell(cluster, host)
     return read_raw(shell, target.path, target.size_bytes, timeout_seconds=limit("look_seconds"))
-
-
-def _ids_by_host(cluster: str) -> dict[str, int]:
-    return {name: host_id for host_id, name in host_ids(cluster).items()}
 
 
 def _problem_of(shell: Shell, timeout_seconds: float) -> str | None:
@@ -209,9 +200,17 @@ def _problem_of(shell: Shell, timeout_seconds: float) -> str | None:
     return None
 
 
-def _require_not_newer(host_id: int, looks: dict[int, HostLook], *, writes: bool) -> None:
-    here = looks[host_id]
+def _require_not_newer(
+    host_id: int, ids: dict[int, str], looks: dict[int, HostLook], *, writes: bool
+) -> None:
     remedy = "do not zero it: finish the upgrade of the other hosts"
+    if host_id not in looks:
+        raise CheckRefused(
+            f"{ids[host_id]} (host id {host_id}) is said to be off, and its block cannot be read: "
+            "it may be a newer agent's, and the host cannot be asked",
+            f"{remedy}, with it on; if it is gone for good, take it out of the inventory",
+        )
+    here = looks[host_id]
     if writes:
         raise CheckRefused(
             f"{here.host} (host id {host_id}) is alive and writes a block that the others "
@@ -242,8 +241,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def available_kib(ran: Ran) -> int:
     """Return the free KiB that `df -P` told of. Raises CheckRefused."""
-    # df -P: file system, blocks, used, available, capacity, mounted on (POSIX).
-    match ran.stdout.split():
+    match ran.stdout.split():  # as POSIX has it for df -P
         case [_, _, _, available, _, *_] if available.lstrip("-").isdigit():
             return int(available)
     raise CheckRefused(f"{ran.host}: cannot understand df: {ran.stdout!r}", "look at df there")

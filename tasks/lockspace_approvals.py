@@ -1,6 +1,8 @@
 """The gates of the lockspace runbooks: what is shown, what is asked."""
 
-from tasks.backup import Backup, backup_lines, restore_command
+from collections.abc import Sequence
+
+from tasks.backup import Backup, backup_lines, restore_command, restored_lines
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
 from tasks.lockspace import Diagnosis, Lockspace, diagnosis_markdown
@@ -34,15 +36,25 @@ def approve_lockspace_write(
 
 
 def approve_lockspace_restore(
-    site: Site, lockspace: Lockspace, backup: Backup, proof: LeftProof
+    site: Site,
+    lockspace: Lockspace,
+    backup: Backup,
+    *,
+    proof: LeftProof,
+    kept: Backup,
+    history: Sequence[str],
 ) -> None:
     """Ask for the approval of writing the old area back. Raises GateRejected, GateExpired."""
     lines = [
         f"## Write the old lockspace of {site.cluster} back\n",
         *_where(site, lockspace, proof),
-        *backup_lines(backup),
+        *restored_lines(backup, kept),
+        *history,
         "\n### Command\n",
         f"```\n{restore_command(backup)}\n```",
+        "### Way back\n",
+        f"`runbook undo RUN`, or by hand on {kept.host}:\n",
+        f"```\n{restore_command(kept)}\n```",
         "Agents and brokers stay stopped afterwards. The lockspace will be broken again: way "
         "forward is the runbook recover-lockspace.\n",
     ]

@@ -32,12 +32,14 @@ def require_lockspace_restorable(
 
 
 @check
-def require_lockspace_still_restorable(site: Site, lockspace: Lockspace, backup: Backup) -> str:
+def require_lockspace_still_restorable(
+    site: Site, lockspace: Lockspace, backup: Backup, kept: Backup
+) -> str:
     """Require the same once more, and that nobody is in the lockspace. Raises CheckRefused."""
     joined = still_joined(site, lockspace)
     if joined is not None:
         raise CheckRefused(joined, "stop agents and brokers on all hosts and run this again")
-    return require_whole(site, backup)
+    return require_whole(site, backup, kept)
 
 
 @change

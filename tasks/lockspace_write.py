@@ -23,12 +23,13 @@ from tasks.lockspace_area import ALIGN_BYTES, MAX_HOSTS, Slot, faults, held, ran
 from tasks.lockspace_leave import now_id, require_still_out, still_joined
 from tasks.lockspace_sanlock import NAME
 from tasks.metadata import find_target
+from tasks.powered_off import require_still_silent
 from tasks.recorded import Outcome, change, check, look, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import log
-from tasks.steps import run_once
+from tasks.steps import claimed, run_once
 from tasks.waiting import wait_until
 
 STEP = "initialise_lockspace"
@@ -93,6 +94,7 @@ def require_lockspace_unchanged(site: Site, lockspace: Lockspace, backup: Backup
     joined = still_joined(site, lockspace)
     if joined is not None:
         raise CheckRefused(joined, "stop agents and brokers on all hosts and run this again")
+    require_still_silent(site.cluster)
     area = site.at(lockspace.target)
     on_storage = area.digest(site.witness, lockspace.target.path)
     in_backup = digest_or_none(area, backup.path)
@@ -113,6 +115,8 @@ def initialise_lockspace(site: Site, found: Diagnosis, backup: Backup) -> Outcom
     if not begun(site.actor, STEP) and not faults(slots) and not held(slots):
         return Outcome.ALREADY
     require_still_out(site, lockspace, STEP)
+    if not claimed(site.shell(site.actor), step=STEP):
+        require_still_silent(site.cluster)
     count = target.size_bytes // ALIGN_BYTES
     numbers = (str(ALIGN_BYTES), str(count), str(found.sector_bytes))
     run_once(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from tasks.absent import absent
 from tasks.env import AccessRefused, HostKeyRefused, LostContact, Shell, world
 from tasks.gates import TargetForm, gate
-from tasks.hosts import host_names, on_all, sh
+from tasks.hosts import host_ids, host_names, on_all, sh
 from tasks.limits import limit
-from tasks.metadata import Target, Volume
+from tasks.metadata import Target, Volume, read_volume
+from tasks.plan import planning
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
 from tasks.witnesses import block_at, read_raw
@@ -51,6 +52,24 @@ def require_silent(cluster: str, volume: Volume, target: Target) -> tuple[Silent
     look_seconds, domain = limit("look_seconds"), volume.storage_domain
     told = on_all(cluster, lambda shell: _leases(shell, domain, look_seconds))
     return tuple(Silent(name, ids[name], _require_dead(ids[name], name, told)) for name in names)
+
+
+def require_still_silent(cluster: str) -> None:
+    """Require before a write that hosts that are to be off are as silent as when it was attested.
+
+    What they might have written meanwhile is for the caller to compare. Raises CheckRefused.
+    """
+    names = absent()
+    if not names or planning() is not None:
+        return
+    look_seconds = limit("look_seconds")
+    for name in names:
+        _require_unreachable(world().shell(cluster, name))
+    here = {name: host_id for host_id, name in host_ids(cluster).items()}
+    domain = read_volume(cluster, here, look_seconds).storage_domain
+    told = on_all(cluster, lambda shell: _leases(shell, domain, look_seconds))
+    for name, host_id in _ids(cluster, names).items():
+        _require_dead(host_id, name, told)
 
 
 def approve_powered_off(cluster: str, silent: tuple[Silent, ...]) -> None:

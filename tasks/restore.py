@@ -15,6 +15,7 @@ from tasks.hosts import host_names, sh
 from tasks.limits import limit
 from tasks.metadata import Target
 from tasks.plan import planning
+from tasks.powered_off import require_still_silent
 from tasks.recorded import Outcome, change, check, look, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
@@ -110,16 +111,27 @@ def of_size(site: Site, backup: Backup) -> Site:
 
 
 @check
-def require_still_restorable(site: Site, backup: Backup) -> str:
+def require_still_restorable(site: Site, backup: Backup, kept: Backup) -> str:
     """Require the same once more, and that nobody writes. Raises CheckRefused."""
     missing = still_running(site)
     if missing is not None:
         raise CheckRefused(missing, "stop agents and brokers on all hosts and run this again")
-    return require_whole(site, backup)
+    return require_whole(site, backup, kept)
 
 
-def require_whole(site: Site, backup: Backup) -> str:
-    """Return the backup's checksum if it is still right. Raises CheckRefused."""
+def require_whole(site: Site, backup: Backup, kept: Backup) -> str:
+    """Return the backup's checksum if it is still right, and if what it overwrites was kept.
+
+    Raises CheckRefused.
+    """
+    require_still_silent(site.cluster)
+    there = of_size(site, kept).digest(site.witness, kept.target)
+    if there != kept.sha256:
+        raise CheckRefused(
+            f"{kept.target} has checksum {there}, what was backed up of it before the approval "
+            f"{kept.sha256}",
+            "find out who wrote, then run this again",
+        )
     found = digest_or_none(of_size(site, backup), backup.path)
     if found != backup.sha256:
         raise CheckRefused(_damaged(backup, found), "do not restore it")

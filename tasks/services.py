@@ -6,6 +6,7 @@ from tasks.env import world
 from tasks.hosts import AGENT, BROKER, sh
 from tasks.limits import limit
 from tasks.plan import planning
+from tasks.powered_off import require_still_silent
 from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
@@ -128,6 +129,7 @@ def require_still_stopped(site: Site, step: str) -> None:
         missing = still_running(site)
         if missing is not None:
             raise CheckRefused(missing, "nothing was written; start a new run")
+        require_still_silent(site.cluster)
 
 
 def not_stopped(site: Site) -> str | None:

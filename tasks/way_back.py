@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from shlex import quote
 
 from runbooks.catalogue import Entry
+from tasks.backup import whole_command
 from tasks.journal import Entry as JournalEntry
 from tasks.journal import Journal, Kind, Phase
 from tasks.journal_rules import RELEASE_LEASE
@@ -15,8 +16,11 @@ WRITES = frozenset(
     {"write_zeros", "restore_backup", "initialise_lockspace", "restore_lockspace_area"}
 )
 OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "bs=1M", "count=SIZE/1M"})
-# The run that wrote made the backup; its undo found it in the journal.
+WHOLE = "whole"  # no word of a line: the command that compares the backup's checksum
+# The run that wrote made the backup; its undo found it in the journal, brought it to the host that
+# acts, and made one itself of what was there before.
 BACKUP_STEPS = (
+    (Kind.CHANGE, "fetch_backup"),
     (Kind.CHANGE, "back_up_whiteboard"),
     (Kind.CHECK, "require_backup_record"),
     (Kind.CHANGE, "back_up_lockspace"),
@@ -45,6 +49,8 @@ def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]
     for line in entry.on_failure.way_back:
         words = line.split(" ")
         if all(word in known for word in words if word in OPEN_WORDS):
+            if "if=BACKUP" in words:  # by hand nothing else tells whether it is whole
+                words = [f"{known[WHOLE]} && dd" if word == "dd" else word for word in words]
             yield "  - " + " ".join(known.get(word, word) for word in words)
     for each in done:
         yield from _told_by(each)
@@ -70,5 +76,6 @@ def _known(journal: Journal, run_id: str) -> dict[str, str]:
             "of=TARGET": quote(f"of={backup['target']}"),
             "bs=1M": f"bs={shape.block_bytes}",
             "count=SIZE/1M": f"count={shape.count}",
+            WHOLE: whole_command(backup["path"], backup["sha256"]),
         }
     return {}

@@ -28,7 +28,7 @@ def broken(tmp_path: Path, old: str, new: str) -> Path:
         ("look_seconds = 60", "look_seconds = -1", "look_seconds: is -1; write a number above 0"),
         ('title = "', 'titel = "', "title: is missing"),
         ("says = ", "sagt = ", "says: is missing"),
-        ("[limits]", "color = 3\n[limits]", "parameter[2].color: is not known"),
+        ("[limits]", "color = 3\n[limits]", "parameter[4].color: is not known"),
         ("stops_when = ", "stop_when = ", "stop_when: is not known; use one of: check, commands"),
         ('check = "require_backup_record"', 'czech = "x"', "is not one of check, gate and step"),
         ("restore_metadata:", "restore_metadata.", "write it as package.module:function"),
@@ -51,7 +51,7 @@ def test_an_id_is_taken_once(tmp_path: Path) -> None:
 
 
 def test_an_undo_must_be_there(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text(f'undo = "nope"\n{WHOLE.read_text("utf-8")}')
+    broken(tmp_path, 'undo = "restore-metadata"', 'undo = "nope"')
     with pytest.raises(CatalogueError, match="no runbook 'nope'"):
         load(tmp_path)
 

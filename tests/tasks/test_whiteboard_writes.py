@@ -102,6 +102,8 @@ def test_the_way_back_by_hand_writes_every_byte(tmp_path: Path, size_bytes: int)
         shown = way_back_lines(journal, "r1", entry)
         _, line = "\n".join(shown).split("on h2: ")
         for command in (line.splitlines()[0], backup.restore_command(made)):
-            words = dict(word.split("=", 1) for word in shlex.split(command)[1:])
+            check, write = command.split(" && ")
+            assert shlex.split(check)[1] == f"{made.sha256}  {made.path}"
+            words = dict(word.split("=", 1) for word in shlex.split(write)[1:])
             assert (words["if"], words["of"]) == (made.path, TARGET)
             assert int(words["bs"]) * int(words["count"]) == size_bytes
