@@ -17,7 +17,15 @@ from tasks.witnesses import live_ids, records
 
 EVERY_SECONDS = 2.0
 RESTART_VDSM = ("systemctl", "restart", "vdsmd")
-HAS_UNIT = "systemctl cat vdsmd.service >/dev/null 2>&1 && echo yes || echo no"
+# VDSM's own age against its own packages: the agent's tells nothing of it. What cannot be told, and
+# a VDSM that does not run, counts as old.
+LOOK_AT_VDSM = """
+systemctl cat vdsmd.service >/dev/null 2>&1 || { echo none; exit 0; }
+pid=$(systemctl show --property=MainPID vdsmd); pid=${pid#MainPID=}
+age=$(ps -o etimes= -p "${pid:-0}" 2>/dev/null) || { echo old; exit 0; }
+installed=$(rpm -qa --qf '%{INSTALLTIME}\\n' 'vdsm*' | sort -n | tail -n 1)
+[ -n "$installed" ] && [ "$(($(date +%s) - age))" -ge "$installed" ] && echo young || echo old
+"""
 # Broker first: an agent that finds none ends, and waits ten seconds for systemd.
 RESTART_HA = """
 systemctl daemon-reload
@@ -61,12 +69,10 @@ def update_packages(site: Site, host: str) -> Outcome:
 
 @change
 def restart_vdsmd(site: Site, host: str) -> Outcome:
-    """Restart VDSM, where there is one and it is older than the packages."""
+    """Restart VDSM, where there is one and it was started before its packages were installed."""
     this = next_issue(host, "restart_vdsmd")
-    look = site.shell(host).run(sh(HAS_UNIT), timeout_seconds=limit("look_seconds"))
-    if look.stdout.strip() != "yes":
-        return Outcome.ALREADY
-    if not this.under_way and (this.again or not _stale(site, host)):
+    look = site.shell(host).run(sh(LOOK_AT_VDSM), timeout_seconds=limit("look_seconds"))
+    if not this.under_way and look.checked().stdout.strip() != "old":
         return Outcome.CHANGED if this.again else Outcome.ALREADY
     within = limit("restart_seconds")
     run_once(site.shell(host), RESTART_VDSM, step=this.name, timeout_seconds=within)

@@ -35,6 +35,7 @@ class UpgradePlan:
     packages: tuple[PackageLook, ...]
     engine: EngineLook | None
     by_engine: bool  # VDSM manages the hosts: the engine moves VMs and sets maintenance
+    global_maintenance: bool = False  # as it was when the plan was made
 
     @property
     def engine_work(self) -> bool:
@@ -105,21 +106,23 @@ def require_upgrade_plan(site: Site) -> UpgradePlan:
 
 @check
 def require_same_plan(site: Site, plan: UpgradePlan, outside_window: str) -> str:
-    """Require after the gate that all is as it was approved, and the window open.
-
-    Raises CheckRefused.
-    """
-    window = require_in_window(site.cluster, outside_window)
+    """Require that all is as approved, and well, and the window open. Raises CheckRefused."""
+    require_fit_to_begin.function(site, outside_window)
     settings = world().inventory.cluster(site.cluster).upgrade
     now = {each.host: each for each in look_at_all_packages(site.cluster, settings.packages)}
-    for was in plan.packages:
-        here = now[was.host]
-        if (here.monitor, here.pending) != (was.monitor, was.pending):
-            raise CheckRefused(
-                f"{was.host}: the packages have changed since the plan was approved",
-                "nothing was changed; start a new run",
-            )
-    return window
+    changed = [
+        f"the packages of {was.host}"
+        for was in plan.packages
+        if (now[was.host].monitor, now[was.host].pending) != (was.monitor, was.pending)
+    ]
+    if look_at_engine(site.cluster) != plan.engine:
+        changed.append("the packages of the engine VM")
+    if maintenance_flag(site.read(site.witness)) is not plan.global_maintenance:
+        changed.append("global maintenance")
+    if changed:
+        told = f"since the plan was approved, this has changed: {', '.join(changed)}"
+        raise CheckRefused(told, "nothing was changed by this run; start a new one")
+    return settings.window_text()
 
 
 def plan_markdown(cluster: str, plan: UpgradePlan) -> str:
@@ -172,8 +175,7 @@ def _problems(look: PackageLook) -> list[str]:
         found.append(f"{many}, or provides, {MONITOR}")
     if look.free_mib < limit("free_mib"):
         found.append(f"{look.free_mib} MiB are free in /var, {limit('free_mib'):.0f} are needed")
-    days = look.certificate_days
-    if days is not None and days < limit("certificate_days"):
+    if (days := look.certificate_days) is not None and days < limit("certificate_days"):
         found.append(f"VDSM's certificate ends in {days} days: renew it first")
     return found
 
@@ -214,6 +216,7 @@ def _ordered(
         packages=packages,
         engine=look_at_engine(site.cluster),
         by_engine=by_engine,
+        global_maintenance=maintenance_flag(site.read(site.witness)),
     )
 
 

@@ -59,6 +59,7 @@ case $verb in
 esac
 """
 RPM = """
+case "$*" in "-qa "*) cat "$state/vdsm-installed" 2>/dev/null; exit 0 ;; esac
 for name in "$@"; do :; done
 case $name in
   ovirt-hosted-engine-ha)
@@ -72,11 +73,15 @@ case $name in
       "$state/installed" ;;
 esac
 """
-# A stale agent is older than its package, whose time is 100.
-PS = '[ -f "$state/stale" ] && echo "$(($(date +%s) - 50))" || echo 0\n'
+# A stale agent is older than its package, whose time is 100. VDSM has the pid 2, an age of its own.
+PS = """
+case "$*" in *" 2") exec cat "$state/vdsm-age" ;; esac
+[ -f "$state/stale" ] && echo "$(($(date +%s) - 50))" || echo 0
+"""
 SYSTEMCTL = """
 case "$1 $2" in
-  "show "*) echo MainPID=1 ;;
+  "show "*) case $* in *vdsmd) echo MainPID=2 ;; *) echo MainPID=1 ;; esac ;;
+  "restart vdsmd") echo 0 >"$state/vdsm-age" ;;
   "cat vdsmd.service") [ -f "$state/vdsm" ] ;;
   "restart ovirt-ha-agent")
     rm -f "$state/stale"
