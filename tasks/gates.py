@@ -183,6 +183,8 @@ def _decided(this: AskedGate) -> Decision:
         decision = _judged(this, number, answer)
         if decision is not None:
             return decision
+    else:
+        return _expire(this, f"asked {ASKS_MAX} times, and no answer counted; start a new run")
     return _expire(this)
 
 
@@ -215,8 +217,8 @@ def _judged(this: AskedGate, number: int, answer: Answer) -> Decision | None:
     )
 
 
-def _expire(this: AskedGate) -> Decision:
-    reason = f"no decision by {this.expires_at:%F %T} UTC"
+def _expire(this: AskedGate, why: str = "") -> Decision:
+    reason = why or f"no decision by {this.expires_at:%F %T} UTC"
     answer = {"decision": EXPIRED, "approver": "", "reason": reason}
     run = this.run
     return record(

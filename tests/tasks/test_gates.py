@@ -133,3 +133,16 @@ def test_no_deciding_field_has_a_default() -> None:
         required = set(form.model_json_schema()["required"])
         assert {"decision", "approver", "reason"} <= required
     assert "target" in TargetForm.model_json_schema()["required"]
+
+
+def test_too_many_bad_answers_end_it_with_a_true_word(small_world: World) -> None:
+    answers = [{**YES, "approver": ""} for _ in range(30)]
+    told = r"gate `write` expired: asked 20 times, and no answer counted"
+    for _ in range(2):
+        with (
+            use_world(replace(small_world, ask=asked(answers))),
+            in_run(),
+            pytest.raises(GateExpired, match=told),
+        ):
+            gate("write", evidence="# Sure?", risk="A2")
+    assert len(answers) == 10
