@@ -4,11 +4,8 @@ from prefect import flow
 
 from tasks.approvals_rescue import approve_power_off, approve_rescue, approve_rescue_done
 from tasks.checks import require_hosts_ready, require_one_configuration, require_one_target
-from tasks.maintenance import (
-    enter_global_maintenance,
-    leave_global_maintenance,
-    wait_until_hands_off,
-)
+from tasks.maintenance import enter_global_maintenance, wait_until_hands_off
+from tasks.own_maintenance import leave_global_maintenance, wait_until_stable
 from tasks.report import tells_way_back
 from tasks.rescue import (
     cut_rescue_power,
@@ -31,7 +28,7 @@ from tasks.rescue_power import (
     wait_until_vm_down,
 )
 from tasks.runs import recorded_run
-from tasks.status import read_baseline, read_final_status, wait_until_stable
+from tasks.status import read_baseline, read_final_status
 from tasks.under_way import require_nothing_under_way
 
 
@@ -49,8 +46,8 @@ def boot_rescue(
     target = require_one_target(cluster, volume)
     site = require_rescue_host(cluster, target, host)
     plan = require_rescue_plan(site, medium, console_says, menu)
-    read_baseline(site)
-    approve_rescue(site, plan)
+    baseline = read_baseline(site)
+    approve_rescue(site, plan, baseline)
     running = require_same_plan(site, plan, menu)
     # Hands off, then the engine VM down, proven.
     enter_global_maintenance(site, "the engine VM boots from a rescue medium")
@@ -72,6 +69,6 @@ def boot_rescue(
     start_engine(site, site.actor)
     wait_until_engine_good(site, site.actor)
     prove_no_medium(site, plan)
-    leave_global_maintenance(site)
-    wait_until_stable(site)
+    ended = leave_global_maintenance(site)
+    wait_until_stable(site, ended)
     read_final_status(site)

@@ -25,6 +25,8 @@ RUNBOOKS: Mapping[str, str] = {
     "engine-unexpectedly-down": WATCH,
     "two-vms": WATCH,
 }
+# What a proposed run is given beside the cluster: the lease that was forgotten is another's.
+PARAMETERS: Mapping[str, Mapping[str, Any]] = {"forgotten-maintenance": {"end_others": True}}
 FIELDS = ("cluster", "host", "kind", "detail", "since")
 
 

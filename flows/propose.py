@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import (
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
-from flows.proposals import EVENTS, PROPOSE, RUNBOOKS
+from flows.proposals import EVENTS, PARAMETERS, PROPOSE, RUNBOOKS
 from flows.server import TAG
 from tasks.env import world
 from tasks.proposed import LONGEST, PROPOSED, Seen, labels_of
@@ -90,7 +90,7 @@ def _proposed(client: SyncPrefectClient, runbook: str, cluster: str, seen: Seen)
         return f"{seen.event}: {runbook} is under way or proposed already: run {there.id}"
     run = client.create_flow_run_from_deployment(
         deployment_id,
-        parameters={"cluster": cluster},
+        parameters={"cluster": cluster, **PARAMETERS.get(seen.event.removeprefix(EVENTS), {})},
         tags=[PROPOSED, f"{STARTED_BY}monitor ({seen.host or 'watch'}: {seen.event})"],
         labels={**labels_of(seen)},
     )

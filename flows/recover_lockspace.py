@@ -25,7 +25,7 @@ from tasks.lockspace_write import (
     require_lockspace_unchanged,
     wait_until_ids_held,
 )
-from tasks.maintenance import leave_global_maintenance
+from tasks.own_maintenance import leave_global_maintenance, wait_until_stable
 from tasks.powered_off import approve_powered_off, require_silent
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
@@ -37,7 +37,7 @@ from tasks.services import (
     wait_until_host_live,
     wait_until_stopped,
 )
-from tasks.status import read_baseline, read_final_status, wait_until_stable
+from tasks.status import read_baseline, read_final_status
 from tasks.stop_first import (
     approve_stop_first,
     enter_global_maintenance,
@@ -80,7 +80,7 @@ def recover(
     proof = wait_until_left(site, found.lockspace)
     backup = back_up_lockspace(site, found.lockspace, backup_directory)
     found = read_diagnosis(site, found)
-    approve_lockspace_write(site, found, proof=proof, backup=backup)
+    approve_lockspace_write(site, found, proof=proof, backup=backup, baseline=baseline)
     require_lockspace_unchanged(site, found.lockspace, backup)
     initialise_lockspace(site, found, backup)
     prove_lockspace(site, found, backup)
@@ -90,6 +90,6 @@ def recover(
         start_host(site, host)
         wait_until_host_live(site, host)
     wait_until_ids_held(site, found)
-    leave_global_maintenance(site)
-    wait_until_stable(site)
+    left = leave_global_maintenance(site)
+    wait_until_stable(site, left)
     read_final_status(site)

@@ -14,7 +14,7 @@ from tasks.checks import (
     require_one_configuration,
     require_one_target,
 )
-from tasks.maintenance import leave_global_maintenance
+from tasks.own_maintenance import leave_global_maintenance, wait_until_stable
 from tasks.powered_off import approve_powered_off, require_silent
 from tasks.report import tells_way_back
 from tasks.runs import recorded_run
@@ -26,7 +26,7 @@ from tasks.services import (
     wait_until_host_live,
     wait_until_stopped,
 )
-from tasks.status import read_baseline, read_block_table, read_final_status, wait_until_stable
+from tasks.status import read_baseline, read_block_table, read_final_status
 from tasks.stop_first import (
     approve_stop_first,
     enter_global_maintenance,
@@ -79,6 +79,6 @@ def zero_metadata(
         start_host(site, host)
     for host in site.others:
         wait_until_host_live(site, host)
-    leave_global_maintenance(site)
-    wait_until_stable(site)
+    left = leave_global_maintenance(site)
+    wait_until_stable(site, left)
     read_final_status(site)

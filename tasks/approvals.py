@@ -8,6 +8,7 @@ from tasks.backup import Backup, backup_lines, restore_command, restored_lines
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
 from tasks.lockspace_area import ranges
+from tasks.own_maintenance import leaving_line
 from tasks.run_site import Site
 from tasks.services import StoppedProof
 from tasks.whiteboard_table import BlockRow, Snapshot, bad_ids, blocks_markdown
@@ -82,7 +83,7 @@ def write_evidence(
             f"- blocks to be zeroed: **{_zeroed(host_ids)}** "
             f"({len(host_ids)} x 4096 bytes), or everything, as you choose",
             *backup_lines(backup),
-            _engine_line(baseline),
+            at_the_end(site, baseline),
             *_commands(site, host_ids),
             "Block 0 (maintenance=1) is written again before any agent starts.\n",
             "### Way back\n",
@@ -156,11 +157,10 @@ def _where(site: Site, proof: StoppedProof) -> list[str]:
     ]
 
 
-def _engine_line(baseline: Snapshot) -> str:
-    up = [row.hostname for row in baseline.rows if row.vm == "up"]
-    before = "was already on" if baseline.global_maintenance else "was off"
-    engine = f"ran on {', '.join(up)}" if up else "was **down: HA will start it**"
-    return (
-        f"- when the run leaves global maintenance (before the run it {before}), HA acts again; "
-        f"the engine VM {engine}"
-    )
+def at_the_end(site: Site, baseline: Snapshot) -> str:
+    """Return what becomes of global maintenance and the engine VM, in Markdown.
+
+    By libvirt: the block of a host that lost its power with the VM says that it is up for ever.
+    """
+    runs = tuple(each.host for each in baseline.hosts if each.runs_engine)
+    return leaving_line(site.cluster, on_before=baseline.global_maintenance, engine_hosts=runs)

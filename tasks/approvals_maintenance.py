@@ -7,6 +7,7 @@ from pydantic import Field
 
 from tasks.gates import GateForm, gate
 from tasks.limits import limit
+from tasks.rescue_power import hosts_that_say_up
 from tasks.run_site import Site
 from tasks.whiteboard_table import Snapshot, blocks_markdown
 
@@ -49,7 +50,7 @@ def approve_engine_start(site: Site, baseline: Snapshot, leases: Sequence[str]) 
     Raises GateRejected, GateExpired.
     """
     runs = [each.host for each in baseline.hosts if each.runs_engine]
-    if runs or any(row.vm == "up" for row in baseline.rows):
+    if runs or hosts_that_say_up(site):
         return
     gate(
         "approve_engine_start",
@@ -66,7 +67,7 @@ def start_evidence(site: Site, baseline: Snapshot, leases: Sequence[str]) -> str
         [
             f"## Leave global maintenance of {site.cluster}: HA will start the engine VM\n",
             f"- the engine VM is **down**: libvirt has it on none of {', '.join(site.hosts)}, and "
-            "no host says that it is up",
+            "no host that still writes says that it is up",
             "- once global maintenance is off, the host with the best score **starts it** within "
             "about two minutes",
             f"- global maintenance is held by: {held}",
@@ -75,8 +76,9 @@ def start_evidence(site: Site, baseline: Snapshot, leases: Sequence[str]) -> str
             f"{site.actor}: hosted-engine --set-maintenance --mode=none",
             "```",
             "### Way back\n",
-            "`runbook run enter-global-maintenance`, then `hosted-engine --vm-shutdown` on the "
-            "host that runs the VM.\n",
+            f"`runbook run enter-global-maintenance --cluster {site.cluster} "
+            "--param reason=way-back`, then `hosted-engine --vm-shutdown` on the host that runs the "
+            "VM.\n",
             f"### Blocks\n\n{blocks_markdown(baseline.rows)}\n",
         ]
     )

@@ -1,5 +1,6 @@
 """The gates of boot-rescue: the downtime, a power cut, and when the rescue is done."""
 
+from tasks.approvals import at_the_end
 from tasks.gates import gate
 from tasks.limits import limit
 from tasks.maintenance_checks import VM_CONF
@@ -7,16 +8,18 @@ from tasks.rescue import RescuePlan
 from tasks.rescue_boot import Booted
 from tasks.rescue_power import DOWN, POWER_OFF, SHUTDOWN, start_argv
 from tasks.run_site import Site
+from tasks.whiteboard_table import Snapshot
 
 WAY_BACK = (
     "The engine VM down everywhere (`virsh -r list` on all hosts), then on {host}: "
-    "`hosted-engine --vm-start`; when the engine is well: `runbook run leave-global-maintenance`.\n"
+    "`hosted-engine --vm-start`; when the engine is well: `runbook run leave-global-maintenance"
+    " --cluster {cluster} --param end_others=true` (if nobody else needs it).\n"
 )
 
 
-def approve_rescue(site: Site, plan: RescuePlan) -> None:
+def approve_rescue(site: Site, plan: RescuePlan, baseline: Snapshot) -> None:
     """Ask for the downtime of the engine. Raises GateRejected, GateExpired."""
-    _ask("approve_rescue", rescue_evidence(site, plan))
+    _ask("approve_rescue", rescue_evidence(site, plan, baseline))
 
 
 def approve_power_off(site: Site, running: str) -> None:
@@ -36,7 +39,7 @@ def approve_rescue_done(site: Site, plan: RescuePlan, booted: Booted) -> None:
     _ask("approve_rescue_done", done_evidence(site, plan, booted))
 
 
-def rescue_evidence(site: Site, plan: RescuePlan) -> str:
+def rescue_evidence(site: Site, plan: RescuePlan, baseline: Snapshot) -> str:
     """Return what a person must see before the engine goes down, in Markdown."""
     return "\n".join(
         [
@@ -46,7 +49,8 @@ def rescue_evidence(site: Site, plan: RescuePlan) -> str:
             f"- medium: **{site.actor}:{plan.medium}** ({plan.medium_bytes} bytes)",
             f"- vm.conf: an edited copy at **{site.actor}:{plan.conf_path}**, SHA-256 "
             f"`{plan.sha256}`; {VM_CONF} itself is not touched",
-            "- HA keeps its hands off: global maintenance is set before, and left after",
+            "- HA keeps its hands off: global maintenance is set before",
+            at_the_end(site, baseline),
             "\n### Commands\n",
             "```",
             f"{site.actor}: hosted-engine --set-maintenance --mode=global",
@@ -54,7 +58,7 @@ def rescue_evidence(site: Site, plan: RescuePlan) -> str:
             f"{site.actor}: {' '.join(start_argv(plan.conf_path))}",
             "```",
             "### Way back\n",
-            WAY_BACK.format(host=site.actor),
+            WAY_BACK.format(host=site.actor, cluster=site.cluster),
         ]
     )
 
@@ -74,7 +78,8 @@ def power_off_evidence(site: Site, running: str) -> str:
             "```",
             "### Way back\n",
             "Reject: the engine VM goes on as it is. "
-            "Then `runbook run leave-global-maintenance`.\n",
+            f"Then `runbook run leave-global-maintenance --cluster {site.cluster} --param "
+            "end_others=true` (if nobody else needs it).\n",
         ]
     )
 
@@ -99,11 +104,11 @@ def done_evidence(site: Site, plan: RescuePlan, booted: Booted) -> str:
             f"{site.actor}: {' '.join(POWER_OFF)}    "
             f"(only if it is not down after {limit('shutdown_seconds'):.0f} s)",
             f"{site.actor}: {' '.join(start_argv())}",
-            f"{site.actor}: hosted-engine --set-maintenance --mode=none",
+            f"{site.actor}: hosted-engine --set-maintenance --mode=none    (only if it is ours)",
             "```",
             "### Way back\n",
             "Reject: the rescue system goes on, under global maintenance. "
-            + WAY_BACK.format(host=site.actor),
+            + WAY_BACK.format(host=site.actor, cluster=site.cluster),
         ]
     )
 

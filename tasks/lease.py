@@ -23,7 +23,7 @@ from tasks.steps import StepFailed
 from tasks.waiting import TimedOut
 from tasks.witnesses import ReadFailed
 
-__all__ = ["Lease", "end_of_run", "give_back", "open_leases", "take"]
+__all__ = ["Lease", "end_of_run", "give_back", "give_back_own", "open_leases", "take"]
 
 STEP = "global_maintenance"
 FILE = "global-maintenance"
@@ -52,12 +52,8 @@ def take(reason: str, deadline_seconds: float) -> None:
         "deadline": deadline.isoformat(timespec="seconds"),
     }
     journal.append(_draft(run, Phase.TAKEN, payload))
-    _tell_hosts(
-        run.cluster,
-        f"Global maintenance was set by run {run.run_id} ({run.runbook}), started by"
-        f" {owner or 'unknown'} on {control_node()}.\nReason: {reason}\n"
-        f"To be left by: {deadline:%F %T} UTC",
-    )
+    [taken] = [each for each in open_leases(run.cluster) if each.run_id == run.run_id]
+    _tell_hosts(run.cluster, _note(taken))
 
 
 def give_back() -> None:
@@ -74,6 +70,21 @@ def give_back() -> None:
         payload = {"of_runs": [lease.run_id for lease in leases]}
         world().journal.append(_draft(run, Phase.RELEASED, payload))
         _tell_hosts(run.cluster, "")
+
+
+def give_back_own() -> None:
+    """Record that the runs of this runbook no longer count on it, and that it stays on for others.
+
+    Nothing is done outside of a run.
+    """
+    run = current_run()
+    if run is None or planning() is not None:
+        return
+    leases = open_leases(run.cluster)
+    if own := [each.run_id for each in leases if each.runbook == run.runbook]:
+        world().journal.append(_draft(run, Phase.RELEASED, {"of_runs": own}))
+        rest = [each for each in leases if each.run_id not in own]
+        _tell_hosts(run.cluster, "\n\n".join(map(_note, rest)))
 
 
 def open_leases(cluster: str | None = None) -> list[Lease]:
@@ -124,6 +135,14 @@ def _leave(intent: Entry) -> None:
 
 def _draft(run: CurrentRun, phase: Phase, payload: Mapping[str, object]) -> Draft:
     return run.draft(Kind.LEASE, STEP, phase, payload=payload)
+
+
+def _note(held: Lease) -> str:
+    return (
+        f"Global maintenance was set by run {held.run_id} ({held.runbook}), started by"
+        f" {held.owner or 'unknown'} on {held.node}.\nReason: {held.reason}\n"
+        f"To be left by: {held.deadline:%F %T} UTC"
+    )
 
 
 def _tell_hosts(cluster: str, text: str) -> None:

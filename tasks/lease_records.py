@@ -28,8 +28,9 @@ def leases_in(journal: Journal, now: datetime, cluster: str | None = None) -> li
         if entry.phase is Phase.TAKEN:
             taken[entry.cluster, entry.run_id] = entry
         elif entry.phase is Phase.RELEASED:
-            # It is one flag for the whole cluster: left is left for everybody.
-            taken = {key: each for key, each in taken.items() if key[0] != entry.cluster}
+            # All of the cluster's, as the flag is one for all; or the own, and the flag stays.
+            for run_id in entry.payload["of_runs"]:
+                taken.pop((entry.cluster, run_id), None)
     return [
         _lease(journal, entry, now)
         for entry in taken.values()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tasks.approvals import at_the_end
 from tasks.backup import Backup, backup_lines, restore_command, restored_lines
 from tasks.gates import TargetForm, gate
 from tasks.limits import limit
@@ -10,10 +11,11 @@ from tasks.lockspace_area import MAX_HOSTS
 from tasks.lockspace_leave import LeftProof
 from tasks.lockspace_write import init_command
 from tasks.run_site import Site
+from tasks.whiteboard_table import Snapshot
 
 
 def approve_lockspace_write(
-    site: Site, found: Diagnosis, *, proof: LeftProof, backup: Backup
+    site: Site, found: Diagnosis, *, proof: LeftProof, backup: Backup, baseline: Snapshot
 ) -> None:
     """Ask for the approval of initialising the lockspace. Raises GateRejected, GateExpired."""
     lockspace = found.lockspace
@@ -25,6 +27,7 @@ def approve_lockspace_write(
         *backup_lines(backup),
         "- the engine VM and all guests keep running: their leases are in the storage domain's "
         "own lockspace, which is sound and not touched",
+        at_the_end(site, baseline),
         f"\n### Diagnosis\n\n{diagnosis_markdown(found)}\n",
         "### Command\n",
         f"```\n{init_command(lockspace.target.path, found.sector_bytes)}\n```",

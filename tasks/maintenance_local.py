@@ -157,7 +157,8 @@ def _set_flags(
     if keep and not maintenance_flag(site.read(witness)):
         raise MaintenanceNotSet(
             f"global maintenance was on, and {witness} reads that it is off now: "
-            "enter it again with runbook run enter-global-maintenance"
+            "enter it again with runbook run enter-global-maintenance "
+            f"--cluster {site.cluster} --param reason=lost"
         )
     return Outcome.CHANGED
 

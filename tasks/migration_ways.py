@@ -10,12 +10,8 @@ from enum import StrEnum
 
 from tasks.approvals_maintenance import HowMoved, ask_how_to_move
 from tasks.limits import limit
-from tasks.maintenance import (
-    enter_global_maintenance,
-    leave_global_maintenance,
-    wait_until_hands_off,
-)
-from tasks.maintenance_checks import Failover
+from tasks.maintenance import enter_global_maintenance, wait_until_hands_off
+from tasks.maintenance_checks import Failover, find_failover
 from tasks.migration import (
     EVERY_SECONDS,
     engine_host,
@@ -24,6 +20,7 @@ from tasks.migration import (
     migration_problem,
     not_alone_on,
 )
+from tasks.own_maintenance import leave_global_maintenance
 from tasks.recorded import check, wait
 from tasks.refusal import CheckRefused
 from tasks.rescue_power import (
@@ -104,7 +101,7 @@ def require_way_to_move(site: Site, host: str, failover: Failover) -> Move:
 
 @check
 def require_still_so(site: Site, move: Move, way: Way) -> str:
-    """Require that the VM is where it was, unless a person has moved it; returns its host.
+    """Require that the VM is where it was and can go where it should; returns its host.
 
     Raises CheckRefused.
     """
@@ -114,6 +111,13 @@ def require_still_so(site: Site, move: Move, way: Way) -> str:
             f"the engine VM is on {running or 'no host'} now, and was on {move.from_host}",
             "start a new run",
         )
+    if way in (Way.LIBVIRT, Way.RESTART):
+        failover = find_failover(site, move.from_host)
+        if move.to_host not in failover.fit:
+            raise CheckRefused(
+                f"{move.to_host} cannot take the engine VM any more ({'; '.join(failover.unfit)})",
+                "start a new run",
+            )
     return running or "no host"
 
 
@@ -141,7 +145,7 @@ def wait_until_moved(site: Site, host: str) -> str:
 
 def move_evidence(site: Site, move: Move) -> str:
     """Return what a person must see before the VM is moved by hand or restarted, in Markdown."""
-    maintenance = "it is on already" if move.hands_off else "it is entered before and left after"
+    maintenance = "it is on already" if move.hands_off else "set before; if ours, left after"
     restart = [
         f"{site.actor}: hosted-engine --set-maintenance --mode=global    ({maintenance})",
         f"{move.from_host}: hosted-engine --vm-shutdown",
@@ -166,7 +170,8 @@ def move_evidence(site: Site, move: Move) -> str:
             "```",
             "### Way back\n",
             f"Start it where it was: `hosted-engine --vm-start` on {move.from_host}; then "
-            "`runbook run leave-global-maintenance`.\n",
+            f"`runbook run leave-global-maintenance --cluster {site.cluster} "
+            "--param end_others=true` (if nobody else needs it).\n",
         ]
     )
 

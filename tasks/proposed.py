@@ -5,7 +5,7 @@ stands before the cluster's lock is taken: a proposal that nobody answers keeps 
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from tasks.env import ShellError, use_world, world
 from tasks.gates import gate
 from tasks.inventory import InventoryError
 from tasks.journal import Kind, Phase
+from tasks.lease import Lease, open_leases
 from tasks.plan import Plan, PlanImpossible
 from tasks.plan_paper import plan_lines
 from tasks.plan_run import make_plan
@@ -72,11 +73,12 @@ def ask_if_proposed(
                 f"{seen.event} ({seen.host}, {seen.detail}): {'; '.join(plan.findings)}",
                 "nothing was changed; as it is now, this runbook would not begin",
             )
-        shown = evidence(run, seen, plan)
+        ended = open_leases(run.cluster) if parameters.get("end_others") else []
+        shown = evidence(run, seen, plan, ended)
     gate(PROPOSED, evidence=shown, risk="A1")
 
 
-def evidence(run: CurrentRun, seen: Seen, plan: "Plan | str") -> str:
+def evidence(run: CurrentRun, seen: Seen, plan: "Plan | str", ended: Sequence[Lease] = ()) -> str:
     """Return what a person sees before a proposed run begins, in Markdown."""
     lines = list(plan_lines(plan)) if isinstance(plan, Plan) else [plan]
     return "\n".join(
@@ -85,6 +87,11 @@ def evidence(run: CurrentRun, seen: Seen, plan: "Plan | str") -> str:
             f"- event: **{seen.event}**, from {seen.host or 'no host'}, since {seen.since}",
             f"- what was seen: {seen.detail}",
             "- so far nothing was changed, and the cluster's lock is not taken",
+            *(
+                f"- it **ends the lease** of run {each.run_id[:8]} ({each.runbook}), "
+                f"{each.owner or 'unknown'}, until {each.deadline:%F %T} UTC: {each.reason}"
+                for each in ended
+            ),
             "- the runbook's own gates follow\n",
             "### Plan, made now\n",
             "```",

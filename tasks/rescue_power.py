@@ -163,6 +163,7 @@ def start_vm(site: Site, host: str, vm_conf: str, *, step: str) -> Outcome:
     Raises CheckRefused when it runs elsewhere, VmNotStarted.
     """
     if not begun(host, step):
+        _require_hands_off(site)
         running = engine_host(site.look_at_all())
         if running == host:
             return Outcome.ALREADY
@@ -216,15 +217,20 @@ def not_down(site: Site) -> str | None:
     held = lease_holders(site)
     if held:
         return f"the lease of its disk is held by {', '.join(held)}"
+    names = hosts_that_say_up(site)
+    return f"{', '.join(names)} says on the whiteboard that it is up" if names else None
+
+
+def hosts_that_say_up(site: Site) -> list[str]:
+    """Return the hosts that still write, and say on the whiteboard that the VM is up."""
     before = site.read(site.witness)
     says_up = {n: record for n, record in records(before).items() if record.vm == "up"}
     if not says_up:
-        return None
+        return []
     # A host that went away while the VM ran says so for ever: only who still writes counts.
     world().clock.sleep(limit("publish_seconds"))
     live = live_ids(before, site.read(site.witness))
-    names = [record.hostname for n, record in says_up.items() if n in live]
-    return f"{', '.join(names)} says on the whiteboard that it is up" if names else None
+    return [record.hostname for n, record in says_up.items() if n in live]
 
 
 def _wait_until_down(site: Site, timeout_seconds: float) -> None:

@@ -15,7 +15,9 @@ from tasks.witnesses import shape_of
 WRITES = frozenset(
     {"write_zeros", "restore_backup", "initialise_lockspace", "restore_lockspace_area"}
 )
-OPEN_WORDS = frozenset({"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "bs=1M", "count=SIZE/1M"})
+OPEN_WORDS = frozenset(
+    {"RUN", "ACTOR:", "if=BACKUP", "of=TARGET", "bs=1M", "count=SIZE/1M", "of=WHITEBOARD"}
+)
 WHOLE = "whole"  # no word of a line: the command that compares the backup's checksum
 # The run that wrote made the backup; its undo found it in the journal, brought it to the host that
 # acts, and made one itself of what was there before.
@@ -45,7 +47,9 @@ def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]
         yield f"Begun and not known to have ended: {', '.join(unfinished)}."
     yield f"Left behind: {entry.on_failure.leaves}"
     yield "The way back:"
-    known = _known(journal, run_id) if WRITES.intersection(begun) else {}
+    known = _of_run(journal, run_id)
+    if WRITES.intersection(begun):
+        known |= _known(journal, run_id)
     for line in entry.on_failure.way_back:
         words = line.split(" ")
         if all(word in known for word in words if word in OPEN_WORDS):
@@ -54,6 +58,17 @@ def way_back_lines(journal: Journal, run_id: str, entry: Entry) -> Iterator[str]
             yield "  - " + " ".join(known.get(word, word) for word in words)
     for each in done:
         yield from _told_by(each)
+
+
+def _of_run(journal: Journal, run_id: str) -> dict[str, str]:
+    given = journal.run(run_id).parameters
+    words = {"CLUSTER": quote(str(given.get("cluster", "CLUSTER")))}
+    if host := given.get("host"):
+        words["host=HOST"] = quote(f"host={host}")
+    found = journal.find(run_id, Kind.CHECK, "require_one_target", Phase.OUTCOME)
+    if found is not None:
+        words["of=WHITEBOARD"] = quote(f"of={found.payload['value']['path']}")
+    return words
 
 
 def _told_by(change: JournalEntry) -> Iterator[str]:

@@ -208,3 +208,20 @@ def test_a_rejection_leaves_the_rescue_system_and_says_so(
     assert h1.get("started") != ""
     assert cluster.block(0).startswith(b"maintenance=1")
     assert "If the rescue system runs" in way_back(cluster)
+
+
+def test_the_engine_is_not_started_where_maintenance_went_during_the_rescue(
+    cluster: FakeCluster, h1: FakeHost
+) -> None:
+    def gone() -> None:
+        if gates(cluster)[-1] == "approve_rescue_done":
+            h1.run(("hosted-engine", "--set-maintenance", "--mode=none"))
+            h1.run(("hosted-engine", "--vm-poweroff"))
+            cluster.world.clock.sleep(20)
+
+    cluster.answers, cluster.at_gate = [YES, YES], gone
+    with pytest.raises(CheckRefused, match="global maintenance is off"):
+        boot_rescue.fn("lab", MEDIUM)
+    assert vm_calls(h1).count("hosted-engine --vm-start") == 0
+    told = way_back(cluster)
+    assert "runbook run leave-global-maintenance --cluster lab --param end_others=true" in told

@@ -7,12 +7,16 @@ import pytest
 
 from flows.enter_global_maintenance import enter_maintenance
 from flows.leave_global_maintenance import leave_maintenance
+from flows.proposals import PARAMETERS
+from runbooks.catalogue import catalogue
 from tasks import lease
 from tasks.gates import GateRejected
 from tasks.journal import Draft, Kind, Phase
 from tasks.lease import open_leases
+from tasks.plan_run import make_plan
+from tasks.proposed import Seen, evidence
 from tasks.refusal import CheckRefused
-from tasks.runs import entered_run
+from tasks.runs import CurrentRun, entered_run
 from tasks.waiting import TimedOut
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import NO, YES, add_vm
@@ -212,3 +216,28 @@ def test_what_does_not_become_stable_is_told(cluster: FakeCluster) -> None:
         leave_maintenance.fn("lab")
     assert not in_maintenance(cluster)
     assert "HA acts" in way_back(cluster)
+
+
+def test_the_block_of_a_dead_host_that_says_up_is_no_engine(cluster: FakeCluster) -> None:
+    enter_maintenance.fn("lab", "ticket 12")
+    h1 = cluster.hosts["h1"]
+    h1.set("ovirt-ha-agent", "inactive")  # its last word is that the VM is up
+    (h1.root / "state/vm").unlink()
+    cluster.world.clock.sleep(60)
+    cluster.answers = [NO]
+    with pytest.raises(GateRejected):
+        leave_maintenance.fn("lab")
+    assert in_maintenance(cluster)
+    assert cluster.asked[0][0] == "approve_engine_start"
+
+
+def test_what_the_monitor_proposes_would_begin_and_lists_the_lease(cluster: FakeCluster) -> None:
+    enter_maintenance.fn("lab", "forgotten", 0.01)
+    cluster.world.clock.sleep(120)
+    given = {"cluster": "lab", **PARAMETERS["forgotten-maintenance"]}
+    plan = make_plan(catalogue()[LEAVE], leave_maintenance.fn, given, "monitor")
+    assert plan.findings == ()
+    run = CurrentRun("r9", 1, "lab", LEAVE, "monitor")
+    told = evidence(run, Seen("forgotten-maintenance", "h1", "on", "now"), plan, open_leases("lab"))
+    assert "**ends the lease** of run" in told
+    assert "forgotten" in told

@@ -108,3 +108,11 @@ def test_a_start_that_only_says_so_is_no_start(bare: FakeCluster) -> None:
         maintain_host.fn("lab", "h1")
     # Nobody starts it behind the operator's back.
     assert bare.block(0).startswith(b"maintenance=1")
+
+
+def test_a_host_that_fell_out_during_the_gate_gets_no_engine_vm(bare: FakeCluster) -> None:
+    bare.answers = [YES]
+    bare.at_gate = lambda: bare.hosts["h2"].set("ovirt-ha-agent", "inactive")
+    with pytest.raises(CheckRefused, match="h2 cannot take the engine VM any more"):
+        maintain_host.fn("lab", "h1")
+    assert engine_on(bare) == ["h1"]

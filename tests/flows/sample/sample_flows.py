@@ -87,7 +87,7 @@ def require_no_refusal(cluster: str) -> str:
 
 @flow(name="proposed sample")
 @recorded_run("leave-global-maintenance")
-def proposed_sample(cluster: str) -> None:
+def proposed_sample(cluster: str, end_others: bool = False) -> None:
     """Leave a file behind, where a run that waits must have left none."""
     read_nothing(cluster)
     require_no_refusal(cluster)
