@@ -129,6 +129,17 @@ class Remains:
         """Whether nothing is left that would have to go."""
         return not (self.items or self.own_vms or self.on_units or self.own_lockspaces)
 
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """What would have to go, in the order in which it goes: units, VMs, lockspaces, files."""
+        vms = [(f"VM {vm.name}", f"running VM {vm.name}")[: 1 + vm.runs] for vm in self.own_vms]
+        return (
+            tuple(f"unit {unit.name}" for unit in self.on_units),
+            tuple(mark for marks in vms for mark in marks),
+            tuple(f"lockspace {each.spec}" for each in self.own_lockspaces),
+            tuple(f"{item.kind} {item.path}" for item in self.items),
+        )
+
     def left(self) -> Iterator[str]:
         """Yield what is there, one line each."""
         yield from (f"{item.kind} {item.path}" for item in self.items)

@@ -1,6 +1,7 @@
 """The changes of a clean reinstall on the host itself: exactly what was listed, nothing else."""
 
 from collections.abc import Callable
+from functools import partial
 
 from tasks.env import world
 from tasks.hosts import sh
@@ -9,6 +10,15 @@ from tasks.recorded import Outcome, change, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.reinstall import Remains
+from tasks.reinstall_again import (
+    ALL_GONE,
+    AS_ARCHIVED,
+    LOCKSPACES_GONE,
+    UNITS_GONE,
+    VMS_GONE,
+    require_as_approved,
+)
+from tasks.reinstall_archive import Archive
 from tasks.reinstall_look import remains_of
 from tasks.runs import log
 from tasks.steps import run_once
@@ -42,11 +52,14 @@ for spec in "$@"; do
 done
 """
 # Only names that were listed, one by one: no pattern reaches rm. A name that became a link since is
-# not followed; a file system mounted below a directory is not entered.
-REMOVE = r"""
+# not followed, a file that holds something else stays; a file system mounted below a directory is
+# not entered.
+REMOVE = rf"""{AS_ARCHIVED}
+archive=$1; shift
+as_archived "$archive" "$@" || exit
 for path in "$@"; do
   [ -e "$path" ] || [ -L "$path" ] || continue
-  [ ! -L "$path" ] || { echo "$path has become a link" >&2; exit 66; }
+  [ ! -L "$path" ] || {{ echo "$path has become a link" >&2; exit 66; }}
   if [ -d "$path" ]; then rm -r --one-file-system -- "$path" || exit
   else rm -- "$path" || exit; fi
 done
@@ -60,44 +73,54 @@ class NotRemoved(Exception):
 
 
 @change
-def stop_units(remains: Remains) -> Outcome:
-    """Stop the listed units and keep them from starting with the host. Raises NotRemoved."""
-    names = [unit.name for unit in remains.on_units]
-    return _remove(remains, "stop_units", sh(STOP, *names), _units)
+def stop_units(remains: Remains, archive: Archive) -> Outcome:
+    """Stop the listed units and keep them from starting with the host.
+
+    This, like each change here, raises NotRemoved, and CheckRefused when something is not as it
+    was approved.
+    """
+    step, argv = "stop_units", sh(STOP, *(unit.name for unit in remains.on_units))
+    ready = partial(require_as_approved, remains, archive, step)
+    return _remove(remains, step, argv, _units, ready)
 
 
 @change
-def remove_engine_vms(remains: Remains) -> Outcome:
+def remove_engine_vms(remains: Remains, archive: Archive) -> Outcome:
     """End and undefine HostedEngine and HostedEngineLocal. Raises NotRemoved."""
-    names = [vm.name for vm in remains.own_vms]
+    step, names = "remove_engine_vms", [vm.name for vm in remains.own_vms]
+    ready = partial(require_as_approved, remains, archive, step, UNITS_GONE)
     argv = sh(REMOVE_VMS, VIRSH_AUTH, *names)
-    return _remove(remains, "remove_engine_vms", argv, lambda now: [e.name for e in now.own_vms])
+    return _remove(remains, step, argv, lambda now: [e.name for e in now.own_vms], ready)
 
 
 @change
-def leave_lockspaces(remains: Remains) -> Outcome:
+def leave_lockspaces(remains: Remains, archive: Archive) -> Outcome:
     """Leave the lockspaces of the failed storage domain, and no other. Raises NotRemoved."""
     step = "leave_lockspaces"
-    specs = [each.spec for each in remains.own_lockspaces]
-    return _remove(
-        remains, step, sh(LEAVE, *specs), lambda now: [e.spec for e in now.own_lockspaces]
-    )
+    argv = sh(LEAVE, *(each.spec for each in remains.own_lockspaces))
+    ready = partial(require_as_approved, remains, archive, step, VMS_GONE)
+    return _remove(remains, step, argv, lambda now: [e.spec for e in now.own_lockspaces], ready)
 
 
 @change
-def remove_listed_files(remains: Remains) -> Outcome:
+def remove_listed_files(remains: Remains, archive: Archive) -> Outcome:
     """Remove exactly the listed files and directories. Raises NotRemoved."""
-    argv = sh(REMOVE, *(item.path for item in remains.items))
-    return _remove(remains, "remove_listed_files", argv, lambda now: [e.path for e in now.items])
+    step = "remove_listed_files"
+    argv = sh(REMOVE, archive.path, *(item.path for item in remains.items))
+    ready = partial(require_as_approved, remains, archive, step, LOCKSPACES_GONE)
+    return _remove(remains, step, argv, lambda now: [e.path for e in now.items], ready)
 
 
 @change
-def remove_named_packages(remains: Remains, remove_packages: bool) -> Outcome | None:
+def remove_named_packages(
+    remains: Remains, archive: Archive, remove_packages: bool
+) -> Outcome | None:
     """Remove hosted engine's own packages, if that was asked for. Raises NotRemoved."""
     if not remove_packages:
         return None
-    argv = sh(REMOVE_PACKAGES, *remains.packages)
-    return _remove(remains, "remove_named_packages", argv, lambda now: list(now.packages))
+    step, argv = "remove_named_packages", sh(REMOVE_PACKAGES, *remains.packages)
+    ready = partial(require_as_approved, remains, archive, step, ALL_GONE)
+    return _remove(remains, step, argv, lambda now: list(now.packages), ready)
 
 
 @wait
@@ -129,10 +152,10 @@ def prove_clean(remains: Remains) -> str:
 
 
 @change
-def deploy_again(remains: Remains, answer_file: str | None) -> Outcome | None:
+def deploy_again(remains: Remains, archive: Archive, answer_file: str | None) -> Outcome | None:
     """Run `hosted-engine --deploy` with an answer file of the host's, if one was named.
 
-    Raises CheckRefused when that file is not there.
+    Raises CheckRefused when that file is not there, or the host is not clean any more.
     """
     if answer_file is None:
         return None
@@ -144,6 +167,7 @@ def deploy_again(remains: Remains, answer_file: str | None) -> Outcome | None:
             f"{remains.host}: there is no answer file {answer_file}",
             "the host is clean: run hosted-engine --deploy by hand",
         )
+    require_as_approved(remains, archive, step, ALL_GONE)
     argv = ("hosted-engine", "--deploy", f"--config-append={answer_file}")
     run_once(shell, argv, step=step, timeout_seconds=limit("deploy_seconds"))
     return Outcome.CHANGED
@@ -179,15 +203,23 @@ def _units(now: Remains) -> list[str]:
 
 
 def _remove(
-    remains: Remains, step: str, argv: tuple[str, ...], left: Callable[[Remains], list[str]]
+    remains: Remains,
+    step: str,
+    argv: tuple[str, ...],
+    left: Callable[[Remains], list[str]],
+    ready: Callable[[], None],
 ) -> Outcome:
-    """Run one command unless nothing is left to do, and look again with another one."""
+    """Run one command unless nothing is left to do, and look again with another one.
+
+    `ready` looks right before the command is sent for the first time, and refuses.
+    """
 
     def now() -> list[str]:
         return left(remains_of(remains.cluster, remains.host, remains.claims))
 
     if not begun(remains.host, step) and not now():
         return Outcome.ALREADY
+    ready()
     shell = world().shell(remains.cluster, remains.host)
     run_once(shell, argv, step=step, timeout_seconds=limit("remove_seconds"))
     if still := now():

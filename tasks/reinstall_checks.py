@@ -10,7 +10,8 @@ from tasks.limits import limit
 from tasks.recorded import check
 from tasks.refusal import CheckRefused
 from tasks.reinstall import Remains
-from tasks.reinstall_look import remains_of
+from tasks.reinstall_again import change_since
+from tasks.reinstall_archive import Archive
 from tasks.reinstall_seen import WHO, Seen, life_sign, look_twice
 
 SPARE_KIB = 64 * 1024
@@ -125,16 +126,11 @@ def require_archive_space(remains: Remains, directory: str) -> int:
 
 
 @check
-def require_still_failed(remains: Remains) -> str:
+def require_still_failed(remains: Remains, archive: Archive) -> str:
     """Require that all is as it was approved. Raises CheckRefused."""
-    now = remains_of(remains.cluster, remains.host)
-    new = sorted(set(now.left()) - set(remains.left()))
-    if now.foreign_vms or new:
-        names = [f"VM {vm.name}" for vm in now.foreign_vms]
-        raise CheckRefused(
-            f"{remains.host} is not as it was approved: {', '.join([*names, *new])}",
-            "start a new run, which lists what is there now",
-        )
+    problem = change_since(remains, archive)
+    if problem is not None:
+        raise CheckRefused(problem, "start a new run, which lists what is there now")
     problem = life_sign(remains, look_twice(remains))
     if problem is not None:
         raise CheckRefused(problem, "nothing was removed; look at the cluster")

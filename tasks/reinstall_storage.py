@@ -7,14 +7,17 @@ from tasks.env import Ran, world
 from tasks.hosts import sh
 from tasks.limits import limit
 from tasks.metadata import BLOCK_DOMAINS, MOUNTS
+from tasks.plan import planning
 from tasks.recorded import Outcome, change, check, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.reinstall import Remains
+from tasks.reinstall_again import LOCKSPACES_GONE, require_as_approved
+from tasks.reinstall_archive import Archive
 from tasks.reinstall_quiet import FINGERPRINT, fingerprint_of, require_no_ties
 from tasks.reinstall_seen import Seen
 from tasks.runs import log
-from tasks.steps import run_once
+from tasks.steps import claimed, run_once
 
 PROBE = "__DIRECT_IO_TEST__"  # written by VDSM beside the domains, to see whether I/O is direct
 LISTED_MOST = 60
@@ -114,7 +117,9 @@ def require_still_purgeable(remains: Remains, purge: Purge, fingerprint: str) ->
 
 
 @change
-def remove_storage_domain(remains: Remains, purge: Purge, fingerprint: str) -> Outcome | None:
+def remove_storage_domain(
+    remains: Remains, archive: Archive, purge: Purge, fingerprint: str
+) -> Outcome | None:
     """Remove the one directory that was approved, as it was watched. Raises CheckRefused."""
     if not purge.wanted:
         return None
@@ -124,6 +129,9 @@ def remove_storage_domain(remains: Remains, purge: Purge, fingerprint: str) -> O
     if not begun(remains.host, step) and purge.storage_domain not in _names(shell.run(listing)):
         return Outcome.ALREADY
     place = (purge.directory, purge.mount, purge.storage_domain, purge.source, PROBE)
+    require_as_approved(remains, archive, step, LOCKSPACES_GONE)
+    if planning() is None and not claimed(shell, step=step):
+        require_no_ties(remains, purge.source, purge.mount)
     argv = sh(REMOVE_DOMAIN, *place, fingerprint)
     run_once(shell, argv, step=step, timeout_seconds=limit("purge_seconds"))
     if purge.storage_domain in _names(shell.run(listing)):
