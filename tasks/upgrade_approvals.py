@@ -8,6 +8,7 @@ from tasks.limits import limit
 from tasks.packages import MONITOR
 from tasks.run_site import Site
 from tasks.upgrade_backup import backup_folder
+from tasks.upgrade_commands import host_commands, undo_of
 from tasks.upgrade_plan import UpgradePlan, plan_markdown
 from tasks.whiteboard_table import Snapshot, blocks_markdown
 
@@ -31,10 +32,10 @@ def approve_rest(site: Site, plan: UpgradePlan, host: str) -> None:
             f"- {host} runs {MONITOR} **{plan.target}**, is back in service, and the cluster is as "
             "well as before the upgrade: one engine VM, in good health, no score lost",
             f"- next, one at a time: **{', '.join(plan.hosts[1:])}**",
-            *_host_commands(plan, plan.hosts[1]),
+            *(line for each in plan.hosts[1:] for line in host_commands(site, plan, each)),
             "\n### Way back\n",
             f"Rejecting leaves {host} upgraded and the others as they are; a later run goes on. "
-            f"To take it back on {host}: `dnf history undo last`, then restart broker and agent.\n",
+            f"To take it back on {host}: {undo_of(plan, host)}.\n",
         ]
     )
     _ask("approve_rest", evidence, "A1")
@@ -109,10 +110,11 @@ def upgrade_evidence(site: Site, plan: UpgradePlan, baseline: Snapshot) -> str:
             f"- engine VM on {', '.join(e.host for e in baseline.hosts if e.runs_engine)}; "
             "it is moved while it runs before its host is upgraded",
             *_engine_commands(plan),
-            *(_host_commands(plan, plan.hosts[0]) if plan.hosts else []),
+            *(line for each in plan.hosts for line in host_commands(site, plan, each)),
             "\n### Way back\n",
-            f"Hosts: copies of the configuration and the whiteboard in `{backup_folder()}`"
-            " of each host; `dnf history undo last` there, then restart broker and agent. Engine: "
+            *(f"- {each}: {undo_of(plan, each)}" for each in plan.hosts),
+            f"- copies of the configuration and the whiteboard: `{backup_folder()}` of each host"
+            "\n- engine: "
             f"`engine-backup --mode=restore --file={backup_path()}` in its VM.\n",
             f"### Whiteboard\n\n{blocks_markdown(baseline.rows)}\n",
         ]
@@ -130,19 +132,6 @@ def _engine_commands(plan: UpgradePlan) -> list[str]:
         f"{manager} -y update '{SETUP_PACKAGES}'",
         "engine-setup --accept-defaults",
         f"{manager} -y update",
-        "```",
-    ]
-
-
-def _host_commands(plan: UpgradePlan, host: str) -> list[str]:
-    manager = plan.of(host).manager
-    return [
-        f"\n### On each host in turn, {host} next\n",
-        "```",
-        "hosted-engine --set-maintenance --mode=local",
-        f"{manager} -y update",
-        "systemctl restart ovirt-ha-broker && systemctl restart ovirt-ha-agent",
-        "hosted-engine --set-maintenance --mode=none",
         "```",
     ]
 

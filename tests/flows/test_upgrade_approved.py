@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from flows.upgrade import upgrade
+from flows.upgrade_howto import by_howto
 from tasks.env import use_world
+from tasks.gates import GateRejected
 from tasks.recorded import Outcome
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import entered_run
 from tasks.upgrade_hosts import restart_vdsmd
+from tasks.upgrade_settings import UpgradeSettings
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_packages import ENGINE_V2, add_packages, engine_of
-from tests.fake_vm import YES
-from tests.upgraded import steps
+from tests.fake_vm import NO, YES
+from tests.upgraded import steps, with_vdsm
 
 
 @pytest.fixture
@@ -54,6 +57,43 @@ def test_what_changes_while_the_gate_waits_stops_the_run(
     with pytest.raises(CheckRefused, match=told):
         upgrade.fn("lab")
     assert steps(cluster) == []
+
+
+def shown_for(evidence: str, host: str) -> str:
+    return evidence.partition(f"### On {host}\n")[2].split("```")[1]
+
+
+@pytest.mark.parametrize("howto", [False, True])
+def test_the_gate_shows_what_is_run_on_each_host(cluster: FakeCluster, howto: bool) -> None:
+    cluster.answers = [NO]
+    with pytest.raises(GateRejected):
+        (by_howto if howto else upgrade).fn("lab")
+    [(_, evidence)] = cluster.asked
+    for host in ("h1", "h2", "h3"):
+        shown = shown_for(evidence, host)
+        # Under the Howto's global maintenance upstream's command would end it.
+        assert ("--set-maintenance" in shown) is not howto
+        assert ("local_maintenance=$value" in shown) is howto
+        for wanted in ("virsh migrate --live", "dnf -y update", "restart vdsmd", "ha-broker &&"):
+            assert wanted in shown
+        assert f"- {host}: `dnf history list`; `dnf history undo ID`" in evidence
+
+
+def test_where_vdsm_is_the_gate_shows_the_engines_part_and_the_named_packages(
+    tmp_path: Path,
+) -> None:
+    named = UpgradeSettings(packages=("vdsm-like", "hosted-engine-runbooks-ha"))
+    with fake_cluster(tmp_path, bad={}) as bare, use_world(add_packages(bare, named)):
+        with_vdsm(bare)
+        bare.answers = [NO]
+        with pytest.raises(GateRejected):
+            upgrade.fn("lab")
+        shown = shown_for(bare.asked[0][1], "h2")
+    assert "Management, Maintenance" in shown
+    assert "Management, Activate" in shown
+    assert "dnf -y update vdsm-like hosted-engine-runbooks-ha" in shown
+    for absent in ("--set-maintenance", "virsh"):
+        assert absent not in shown
 
 
 @pytest.mark.parametrize(
