@@ -27,6 +27,7 @@ __all__ = ["Lease", "end_of_run", "give_back", "give_back_own", "open_leases", "
 
 STEP = "global_maintenance"
 FILE = "global-maintenance"
+END = "end_of_run"
 ENTER, LEAVE = "enter_global_maintenance", "leave_global_maintenance"
 TROUBLE = (JournalError, NoLimit, ReadFailed, ShellError, StepFailed, TimedOut)
 
@@ -100,8 +101,9 @@ def end_of_run(run: CurrentRun) -> None:
     leaving fails: the log says it, and the watch tells when it is overdue. A run that has left it
     so cannot be entered again (RunOver).
     """
-    if all(lease.run_id != run.run_id for lease in open_leases(run.cluster)):
+    if END in run.used or all(lease.run_id != run.run_id for lease in open_leases(run.cluster)):
         return
+    run.use(END, object())  # the way back is told at the end, too, and needs this done by then
     entered = world().journal.find(run.run_id, Kind.CHANGE, ENTER, Phase.OUTCOME)
     intent = world().journal.find(run.run_id, Kind.CHANGE, ENTER, Phase.INTENT)
     changes = world().journal.entries(run.run_id, kinds=(Kind.CHANGE,))

@@ -180,6 +180,24 @@ def test_leaving_that_fails_is_told_and_the_first_error_stays(
     assert cluster.world.journal.entries("r1")[-1].payload["why"] == "ValueError: planted"
 
 
+def test_leaving_that_fails_is_tried_and_told_once(
+    cluster: FakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone() -> None:
+        cluster.hosts["h1"].trouble = unreachable("h1")
+
+    @tells_way_back(RUNBOOK)
+    def flow() -> None:
+        enter_global_maintenance(SITE)
+        gone()
+        raise ValueError("planted")
+
+    with pytest.raises(ValueError, match="planted"):
+        run(flow)
+    assert caplog.text.count("global maintenance stays on: ") == 1
+    assert "StepNameReused" not in caplog.text
+
+
 def test_a_run_that_left_it_cannot_go_on_without_it(cluster: FakeCluster) -> None:
     failing(lambda: enter_global_maintenance(SITE))
     with pytest.raises(RunOver, match="it left global maintenance again, so it cannot go on"):
