@@ -7,6 +7,7 @@ is no engine to upgrade, and these steps have nothing to do.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tasks.engine_backup_copy import copy_out
 from tasks.env import Shell, world
 from tasks.hosts import sh
 from tasks.inventory import ENGINE
@@ -124,13 +125,18 @@ def backup_path() -> str:
 
 @change
 def back_up_engine(site: Site) -> Outcome:
-    """Let the engine back itself up, before it is changed. Raises EngineStepFailed."""
+    """Let the engine back itself up, and copy that out of its VM, before it is changed.
+
+    Raises EngineStepFailed, CopyDiffers.
+    """
     look, this = look_at_engine(site.cluster), next_issue(ENGINE, "back_up_engine")
     if look is None or (look.done and not this.under_way):
         return Outcome.ALREADY
     shell, path = world().shell(site.cluster, ENGINE), backup_path()
     within = limit("engine_backup_seconds")
-    if this.again and not this.under_way and _backup_sha256(shell, path, within):
+    there = _backup_sha256(shell, path, within) if this.again and not this.under_way else ""
+    if there:
+        copy_out(shell, path, there, within_seconds=within)
         return Outcome.CHANGED
     ran = run_once(
         shell, sh(BACKUP, path), step=this.name, timeout_seconds=within, accept=range(256)
@@ -141,7 +147,8 @@ def back_up_engine(site: Site) -> Outcome:
             f"engine: `engine-backup` ended with exit code {ran.exit_code} and left no backup at"
             f" {path}: {ran.stdout.strip()[-500:]}; see to it there, then retry the run"
         )
-    log().info("engine: backup %s, SHA-256 %s", path, sha256)
+    copy = copy_out(shell, path, sha256, within_seconds=within)
+    log().info("engine: backup %s, SHA-256 %s; its copy: %s", path, sha256, copy or "none")
     return Outcome.CHANGED
 
 

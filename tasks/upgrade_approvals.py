@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from tasks.engine_backup_copy import copy_path
 from tasks.engine_site import SETUP_PACKAGES, backup_path
 from tasks.gates import gate
 from tasks.limits import limit
@@ -113,12 +114,30 @@ def upgrade_evidence(site: Site, plan: UpgradePlan, baseline: Snapshot) -> str:
             *(line for each in plan.hosts for line in host_commands(site, plan, each)),
             "\n### Way back\n",
             *(f"- {each}: {undo_of(plan, each)}" for each in plan.hosts),
-            f"- copies of the configuration and the whiteboard: `{backup_folder()}` of each host"
-            "\n- engine: "
-            f"`engine-backup --mode=restore --file={backup_path()}` in its VM.\n",
+            f"- copies of the configuration and the whiteboard: `{backup_folder()}` of each host",
+            *_engine_back(plan),
+            "",
             f"### Whiteboard\n\n{blocks_markdown(baseline.rows)}\n",
         ]
     )
+
+
+def _engine_back(plan: UpgradePlan) -> list[str]:
+    """Return how the engine is taken back: a configured one takes no backup before its cleanup."""
+    if plan.engine is None or not plan.engine_work:
+        return []
+    log, copy = "/var/log/ovirt-engine/restore.log", copy_path()
+    lost = (
+        f"- if the engine VM is lost: its backup is copied to `{copy}` on the control node before "
+        "anything is changed; on a host that gets a new, empty storage domain: "
+        "`hosted-engine --deploy --restore-from-file=` and that file"
+    )
+    return [
+        "- engine, in its VM, under global maintenance: `engine-cleanup`; "
+        f"`engine-backup --mode=restore --file={backup_path()} --log={log} "
+        "--provision-all-databases --restore-permissions`; `engine-setup --accept-defaults`",
+        *([lost] if copy else []),
+    ]
 
 
 def _engine_commands(plan: UpgradePlan) -> list[str]:
@@ -128,7 +147,8 @@ def _engine_commands(plan: UpgradePlan) -> list[str]:
     return [
         "\n### In the engine VM, under global maintenance\n",
         "```",
-        f"engine-backup --mode=backup --scope=all --file={backup_path()} --log=...",
+        f"engine-backup --mode=backup --scope=all --file={backup_path()}.new "
+        f"--log={backup_path()}.log && mv {backup_path()}.new {backup_path()}",
         f"{manager} -y update '{SETUP_PACKAGES}'",
         "engine-setup --accept-defaults",
         f"{manager} -y update",
