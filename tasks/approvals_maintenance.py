@@ -77,8 +77,8 @@ def start_evidence(site: Site, baseline: Snapshot, leases: Sequence[str]) -> str
             "```",
             "### Way back\n",
             f"`runbook run enter-global-maintenance --cluster {site.cluster} "
-            "--param reason=way-back`, then `hosted-engine --vm-shutdown` on the host that runs the "
-            "VM.\n",
+            "--param reason=way-back`, then `hosted-engine --vm-shutdown` on the host that runs "
+            "the VM.\n",
             f"### Blocks\n\n{blocks_markdown(baseline.rows)}\n",
         ]
     )

@@ -13,7 +13,7 @@ from tasks.lockspace_leave import StillJoined
 from tasks.refusal import CheckRefused
 from tasks.steps import StepFailed
 from tests.fake_cluster import APPROVED, GARBAGE, REJECTED, FakeCluster, fake_cluster
-from tests.fake_host import SD
+from tests.fake_host import SD, TARGET
 from tests.fake_lockspace import (
     FakeLockspace,
     garbage,
@@ -111,6 +111,10 @@ def test_the_gate_shows_what_is_known(cluster: FakeCluster, lockspace: FakeLocks
     assert lockspace.file.read_bytes()[:ALIGN_BYTES] == zeros()
     told = way_back(cluster)
     assert "systemctl start ovirt-ha-broker" in told
+    # Whoever starts the agents by hand first writes the flag, to the whiteboard and nowhere else.
+    target = str(TARGET)
+    flag = told.index(f"printf maintenance=1 | dd of={target} bs=4096 count=1")
+    assert flag < told.index("systemctl start ovirt-ha-broker")
     assert "runbook undo" not in told
 
 
