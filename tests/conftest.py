@@ -8,6 +8,16 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+# They mostly wait, as the other tests of the lab do: a cluster of their own lets them wait beside.
+SECOND_LAB = {
+    "test_console",
+    "test_kill_everywhere",
+    "test_maintenance_runbooks",
+    "test_proposals",
+    "test_rescue",
+    "test_upgrade",
+    "test_verbs",
+}
 # Prefect keeps results and profiles here; set before anything imports it.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="runbooks-tests-prefect-")
 # A job in the background ignores Ctrl-C, and so would the commands that tests send it to.
@@ -32,8 +42,9 @@ def group_of(item: pytest.Item) -> str | None:
     """The tests that share this name run in one worker, one after the other."""
     layer, *_ = item.path.relative_to(TESTS).parts
     if layer == "lab":
-        own = {"by_hand", "block_lab"}.intersection(getattr(item, "fixturenames", ()))
-        return "by hand" if own else "lab"
+        if {"by_hand", "block_lab", "one_host"}.intersection(getattr(item, "fixturenames", ())):
+            return "by hand"
+        return "second lab" if item.path.stem in SECOND_LAB else "lab"
     if item.path.name == "test_supervisor.py":
         return "supervisor"
     return layer if layer in {"flows", "tasks"} else None
