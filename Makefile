@@ -73,7 +73,7 @@ imports:
 	@$(BIN)/lint-imports
 
 test: install ## Run every test (the lab's too, where it can run).
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup
+	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py

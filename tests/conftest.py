@@ -28,10 +28,15 @@ for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
     if not name.startswith("RUNBOOKS_KILL"):
         del os.environ[name]
 
+BEGIN = ("lab", "second lab", "by hand", "flows", "tasks", "supervisor")
+# They need no server, only time: any worker takes the next of them.
+ALONE = {"test_killed_everywhere", "test_plan_and_run"}
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, in one worker, what shares a lab or a server for the session."""
+    """Keep together, in one worker, what shares a lab or a server; what waits longest begins."""
+    items.sort(key=lambda item: BEGIN.index(group) if (group := group_of(item)) else len(BEGIN))
     for item in items:
         group = group_of(item)
         if group:
@@ -47,4 +52,4 @@ def group_of(item: pytest.Item) -> str | None:
         return "second lab" if item.path.stem in SECOND_LAB else "lab"
     if item.path.name == "test_supervisor.py":
         return "supervisor"
-    return layer if layer in {"flows", "tasks"} else None
+    return layer if layer in {"flows", "tasks"} and item.path.stem not in ALONE else None

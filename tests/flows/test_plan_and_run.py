@@ -110,7 +110,8 @@ def cluster(scenario: Scenario, tmp_path: Path) -> Iterator[FakeCluster]:
 
 
 def test_every_runbook_has_a_scenario() -> None:
-    assert set(ALL) == set(catalogue())
+    # What break-lock changes is the journal itself: tests/flows/test_break_lock.py cuts it off.
+    assert set(ALL) == set(catalogue()) - {"break-lock"}
 
 
 @pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
