@@ -33,7 +33,7 @@ BEGIN = ("lab", "second lab", "by hand", "flows", "tasks", "supervisor")
 ALONE = {"test_killed_everywhere", "test_plan_and_run"}
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together, in one worker, what shares a lab or a server; what waits longest begins."""
     items.sort(key=lambda item: BEGIN.index(group) if (group := group_of(item)) else len(BEGIN))
