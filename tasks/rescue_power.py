@@ -6,9 +6,7 @@ whiteboard as another host reads it.
 """
 
 from tasks.env import world
-from tasks.hosts import on_all, sh
 from tasks.limits import limit
-from tasks.metadata import CONF
 from tasks.migration import engine_host, not_alone_on
 from tasks.plan import planning
 from tasks.recorded import Outcome, change, wait
@@ -17,6 +15,7 @@ from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import log
 from tasks.steps import run_once
+from tasks.vm_lease import lease_holders
 from tasks.waiting import TimedOut, wait_until
 from tasks.witnesses import live_ids, maintenance_flag, records
 
@@ -26,15 +25,6 @@ POWER_OFF = ("hosted-engine", "--vm-poweroff")
 START = ("hosted-engine", "--vm-start")
 LIVELINESS = ("hosted-engine", "--check-liveliness")
 DOWN = "down"
-# A lease of the engine VM's disk, in sanlock's own words: r LOCKSPACE:RESOURCE:PATH:OFFSET:VERSION.
-# VDSM names the resource by the volume.
-READ_LEASES = """
-volume=$(sed -n 's/^vm_disk_vol_id=//p' "$1" | head -n 1)
-image=$(sed -n 's/^vm_disk_id=//p' "$1" | head -n 1)
-sanlock client status 2>/dev/null | grep '^r ' |
-  grep -e "${volume:-no-volume}" -e "${image:-no-image}"
-exit 0
-"""
 
 
 class VmNotDown(Exception):
@@ -202,15 +192,11 @@ def not_running_on(site: Site, host: str) -> str | None:
     return None
 
 
-def lease_holders(site: Site) -> tuple[str, ...]:
-    """Return the hosts whose sanlock holds the lease of the engine VM's disk."""
-    argv, seconds = sh(READ_LEASES, CONF), limit("look_seconds")
-    ran = on_all(site.cluster, lambda shell: shell.run(argv, timeout_seconds=seconds))
-    return tuple(host for host, each in ran.items() if each.stdout.strip())
-
-
 def not_down(site: Site) -> str | None:
-    """Return what speaks against the VM being down everywhere, or None."""
+    """Return what speaks against the VM being down everywhere, or None.
+
+    Raises NotKnown where libvirt or sanlock does not answer.
+    """
     running = engine_host(site.look_at_all())
     if running is not None:
         return f"libvirt has it on {running}"

@@ -84,6 +84,7 @@ VM_CONF_TEXT = (
 )
 
 SANLOCK = """
+[ ! -f "$state/sanlock-silent" ] || { echo "connect error -111" >&2; exit 1; }
 [ -f "$state/vm" ] || [ -f "$state/leaked-lease" ] || exit 0
 echo "r 5d0b1a2c-sd:disk-volume:/rhev/x/disk-volume.lease:0:4 p 307"
 """

@@ -123,6 +123,28 @@ def test_a_lease_that_is_still_held_stops_the_start(cluster: FakeCluster, h1: Fa
     assert h1.calls("hosted-engine --vm-start") == []
 
 
+@pytest.mark.parametrize("unit", ["active", ""])
+def test_a_sanlock_that_does_not_answer_may_hold_the_lease(
+    cluster: FakeCluster, h1: FakeHost, unit: str
+) -> None:
+    h2 = cluster.hosts["h2"]
+    h2.set("sanlock", unit)
+    h2.set("sanlock-silent", "")
+    cluster.answers = [YES]
+    with pytest.raises(TimedOut, match="sanlock on h2 does not answer"):
+        boot_rescue.fn("lab", MEDIUM)
+    assert h1.calls("hosted-engine --vm-start") == []
+
+
+def test_a_sanlock_that_is_off_holds_no_lease(cluster: FakeCluster, h1: FakeHost) -> None:
+    h2 = cluster.hosts["h2"]
+    h2.set("sanlock", "inactive")
+    h2.set("sanlock-silent", "")
+    cluster.answers = [YES, YES]
+    boot_rescue.fn("lab", MEDIUM)
+    assert h1.get("vm") == "running"
+
+
 def test_its_console_says_that_it_is_up(cluster: FakeCluster, h1: FakeHost) -> None:
     h1.set("says", "booting\nrescue: up")
     cluster.answers = [YES, YES]
