@@ -14,7 +14,7 @@ from tasks.reentry import begun
 from tasks.refusal import CheckRefused
 from tasks.run_site import Site
 from tasks.runs import log
-from tasks.steps import run_once
+from tasks.steps import StepResult, run_once
 from tasks.vm_lease import lease_holders
 from tasks.waiting import TimedOut, wait_until
 from tasks.witnesses import live_ids, maintenance_flag, records
@@ -101,16 +101,9 @@ def wait_until_engine_good(site: Site, host: str) -> str:
 
 def ask_to_shut_down(site: Site, host: str, step: str) -> Outcome:
     """Send the shutdown to a host, under the name of a step; ALREADY when the VM is not there."""
-    if host == DOWN or (not begun(host, step) and not site.look(host).runs_engine):
+    ran = _run_with_vm(site, host, SHUTDOWN, step)
+    if ran is None:
         return Outcome.ALREADY
-    _require_hands_off(site)
-    ran = run_once(
-        site.shell(host),
-        SHUTDOWN,
-        step=step,
-        timeout_seconds=limit("look_seconds"),
-        accept=range(256),
-    )
     if ran.exit_code != 0:
         log().warning("%s: exit code %d: %s", host, ran.exit_code, ran.stdout.strip())
     return Outcome.CHANGED
@@ -128,16 +121,9 @@ def down_or_host(site: Site) -> str:
 
 def cut_power(site: Site, running: str, step: str) -> Outcome:
     """Cut the VM's power on the host that runs it, under the name of a step. Raises VmNotDown."""
-    if running == DOWN or (not begun(running, step) and not site.look(running).runs_engine):
+    ran = _run_with_vm(site, running, POWER_OFF, step)
+    if ran is None:
         return Outcome.ALREADY
-    _require_hands_off(site)
-    ran = run_once(
-        site.shell(running),
-        POWER_OFF,
-        step=step,
-        timeout_seconds=limit("look_seconds"),
-        accept=range(256),
-    )
     if site.look(running).runs_engine:
         said = ran.stdout[-500:].strip() or "no output"
         raise VmNotDown(
@@ -226,6 +212,20 @@ def _wait_until_down(site: Site, timeout_seconds: float) -> None:
         timeout_seconds=timeout_seconds,
         every_seconds=EVERY_SECONDS,
         progress=log().info,
+    )
+
+
+def _run_with_vm(site: Site, host: str, argv: tuple[str, ...], step: str) -> StepResult | None:
+    """Run a command once on the host that has the VM; None when the VM is not there."""
+    if host == DOWN or (not begun(host, step) and not site.look(host).runs_engine):
+        return None
+    _require_hands_off(site)
+    return run_once(
+        site.shell(host),
+        argv,
+        step=step,
+        timeout_seconds=limit("look_seconds"),
+        accept=range(256),
     )
 
 
