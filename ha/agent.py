@@ -5,23 +5,20 @@ a non-zero status after the farewell was published, and systemd starts it again.
 """
 
 import logging
-import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ha.agent_files import AgentFiles
 from ha.agent_log import TurnLog
+from ha.agent_world import World
 from ha.anomaly_watch import AnomalyWatch
-from ha.bell import Bell
 from ha.config import Settings
 from ha.core.actions import Action
 from ha.core.engine_health import LOCKED, StartPhase, overlay
 from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
 from ha.core.score import CoreSettings
-from ha.env.ports import BrokerError, BrokerUnreachable, Env
+from ha.env.ports import BrokerError, BrokerUnreachable
 from ha.execute import ConfUnavailable, Executor
 from ha.observe import Blind, Known, Sight, look_at_host, look_at_whiteboard, observation
 from ha.publish import Publisher
-from ha.recorder import FlightRecorder
 from ha.telling import Telling
 from ha.turn import Turn, take_turn
 from ha.version import version
@@ -46,16 +43,6 @@ class LostSight(Exception):
     """Raised when the shared storage could not be looked at for too long."""
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """What an agent works with: the ports, the host's files, its bell and its recorder."""
-
-    env: Env
-    files: AgentFiles
-    bell: Bell
-    recorder: FlightRecorder
-
-
 class Agent:
     """One agent's life, from taking the host id to the farewell."""
 
@@ -72,14 +59,18 @@ class Agent:
             conf_on_shared_storage=host.conf_on_shared_storage,
         )
         self._publisher = Publisher(
-            host.host_id, socket.gethostname(), host.conf_on_shared_storage, version()
+            host.host_id, world.hostname, host.conf_on_shared_storage, version()
         )
         self._telling = Telling(world.env.broker)
         self._anomalies = AnomalyWatch(
-            self._telling, settings.anomalies, settings.paths.anomalies, now=self._now()
+            self._telling, settings.anomalies, world.anomalies, now=self._now()
         )
         self._executor = Executor(
-            world.env.engine_vm, world.files.vm_xml, self._now, world.bell.ring
+            world.env.engine_vm,
+            world.files.vm_xml,
+            self._now,
+            world.bell.ring,
+            threads=world.env.threads,
         )
         self._memory = Memory()
         self._known = Known()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ha.conf_archive import refresh_vm_conf
 from ha.config import ConfigError, Settings
+from ha.env.time_ports import Clock, Threads
 from ha.errand import Errand, Unfinished
 from ha.execute import ConfUnavailable
 from ha.local_maintenance import load_local_maintenance
@@ -44,7 +45,13 @@ class HostFiles:
     """
 
     def __init__(
-        self, settings: Settings, conf_volume: Path, limit_seconds: float = REFRESH_SECONDS
+        self,
+        settings: Settings,
+        conf_volume: Path,
+        *,
+        clock: Clock,
+        threads: Threads,
+        limit_seconds: float = REFRESH_SECONDS,
     ) -> None:
         self._paths = settings.paths
         self._maintenance = False
@@ -53,6 +60,8 @@ class HostFiles:
             partial(refresh_vm_conf, conf_volume, settings.paths.vm_conf),
             StorageError,
             limit_seconds,
+            clock=clock,
+            threads=threads,
         )
 
     def local_maintenance(self) -> bool:

@@ -2,7 +2,8 @@
 
 import signal
 
-from ha.agent import Agent, World
+from ha.agent import Agent
+from ha.agent_world import World
 from ha.config import Settings
 from ha.stop_limit import StopLimit
 

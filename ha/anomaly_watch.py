@@ -1,9 +1,8 @@
 """The agent's watch for anomalies: what it sees is logged, and told to the broker once."""
 
 import logging
-from pathlib import Path
 
-from ha.anomaly_memory import load_watch, save_watch
+from ha.agent_world import WatchMemory
 from ha.core.anomalies import (
     OF_THE_LEASE,
     Anomaly,
@@ -28,15 +27,15 @@ _LEASE_TROUBLE = {
 
 
 class AnomalyWatch:
-    """What is wrong as this agent sees it, remembered in `file`; nothing here raises or waits."""
+    """What is wrong as this agent sees it, remembered in `kept`; nothing here raises or waits."""
 
     def __init__(
-        self, telling: Telling, settings: AnomalySettings, file: Path, *, now: Monotonic
+        self, telling: Telling, settings: AnomalySettings, kept: WatchMemory, *, now: Monotonic
     ) -> None:
         self._telling = telling
         self._settings = settings
-        self._file = file
-        self._watch = load_watch(file, now)
+        self._kept = kept
+        self._watch = kept.load(now)
         self._stranger: Anomaly | None = None
 
     def turn(self, turn: Turn, sight: Sight, *, written: bytes | None, epoch: float) -> None:
@@ -67,7 +66,7 @@ class AnomalyWatch:
             anomaly = told.anomaly
             log.error("Anomaly %s: %s", anomaly.kind.value, anomaly.detail)
             self._telling.anomaly(anomaly.kind.value, anomaly.detail, since=epoch + told.since)
-        save_watch(self._file, self._watch, now)
+        self._kept.save(self._watch, now)
 
 
 def _stranger(host_id: int, found: bytes, written: bytes | None) -> Anomaly | None:

@@ -39,7 +39,9 @@ class BrokerService:
         self._env = env
         self._host_id = host_id
         self._monitors = Monitors(env, interval_seconds)
-        self._lease = HostLease(env.lockspace, env.vm_lockspace, host_id)
+        self._lease = HostLease(
+            env.lockspace, env.vm_lockspace, host_id, clock=env.clock, threads=env.threads
+        )
         self._live: tuple[tuple[int, ...], float] | None = None
 
     def start(self) -> None:
@@ -55,7 +57,12 @@ class BrokerService:
         self._monitors.stop()
         if host_goes_down:
             leaving = Errand(
-                "leave-lockspaces", self._lease.leave_both, LockspaceFailed, LEAVE_SECONDS
+                "leave-lockspaces",
+                self._lease.leave_both,
+                LockspaceFailed,
+                LEAVE_SECONDS,
+                clock=self._env.clock,
+                threads=self._env.threads,
             )
             try:
                 leaving.ask()

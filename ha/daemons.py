@@ -2,12 +2,14 @@
 
 import logging
 import signal
+import socket
 import threading
 from functools import partial
 
-from ha.agent import World
 from ha.agent_files import HostFiles
 from ha.agent_run import run_agent
+from ha.agent_world import World
+from ha.anomaly_memory import WatchFile
 from ha.bell import QueueBell
 from ha.broker import BrokerService
 from ha.broker_server import BrokerServer
@@ -22,6 +24,7 @@ from ha.env.lockspace import SanlockLockspace
 from ha.env.notifier import MailNotifier
 from ha.env.ports import BrokerEnv, Env, Notifier
 from ha.env.probes import HostProbes
+from ha.env.threads import HostThreads
 from ha.env.whiteboard import StorageWhiteboard
 from ha.recorder import FlightRecorder
 from ha.rpc import BrokerLink
@@ -57,14 +60,18 @@ def serve_broker(paths: Paths) -> None:
 def serve_agent(paths: Paths) -> None:
     """Run the agent until SIGTERM or SIGINT. Raises ConfigError and what run_agent raises."""
     settings = _agent_settings(paths)
-    clock = HostClock()
+    clock, threads = HostClock(), HostThreads()
     domain = storage_domain_of(settings.host.values, paths.root)
     link = BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS)
     world = World(
-        env=Env(clock, link, LibvirtEngineVm()),
-        files=HostFiles(settings, domain.prepared(domain.configuration)),
+        env=Env(clock, threads, link, LibvirtEngineVm()),
+        files=HostFiles(
+            settings, domain.prepared(domain.configuration), clock=clock, threads=threads
+        ),
         bell=QueueBell(),
         recorder=FlightRecorder(paths.recording, seed=int(clock.wall())),
+        anomalies=WatchFile(paths.anomalies),
+        hostname=socket.gethostname(),
     )
     run_agent(world, settings)
 
@@ -80,6 +87,7 @@ def broker_env(settings: Settings) -> BrokerEnv:
     clock = HostClock()
     return BrokerEnv(
         clock=clock,
+        threads=HostThreads(),
         whiteboard=StorageWhiteboard(domain.prepared(domain.metadata)),
         lockspace=SanlockLockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace)),
         vm_lockspace=SanlockLockspace(domain.sd_uuid, domain.ids),

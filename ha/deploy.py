@@ -25,7 +25,8 @@ from ha.deploy_storage import (
     initialise_leases,
     remedy_for,
 )
-from ha.env.ports import Clock, EnvError, Whiteboard
+from ha.env.ports import EnvError, Whiteboard
+from ha.env.time_ports import Clock
 from ha.services import Services, ServicesFailed
 from ha.storage_domain import (
     StorageDomain,

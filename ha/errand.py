@@ -1,20 +1,33 @@
 """A call that may hang, made in a thread of its own and waited for only so long.
 
-The thread is a daemon: a call that hangs in the kernel does not keep the process from ending. (One
-of a ThreadPoolExecutor would: Python waits for those at exit.)
+The thread is a daemon: a call that hangs in the kernel does not keep the process from ending.
 """
 
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, NoReturn, TypeVar
+
+from ha.env.time_ports import Clock, Flag, Threads
 
 T = TypeVar("T")
 
 
 class Unfinished(Exception):
     """Raised when the call has not come back in time; it goes on in its thread."""
+
+
+class Broken(Exception):
+    """Raised when the call ended with an error that was not expected."""
+
+
+@dataclass(slots=True)
+class _Trip(Generic[T]):
+    """One call under way; `answer` gives its result, or raises what the call raised."""
+
+    began: float
+    over: Flag
+    answer: Callable[[], T]
 
 
 class Errand(Generic[T]):
@@ -29,14 +42,18 @@ class Errand(Generic[T]):
         call: Callable[[], T],
         expected: type[Exception],
         limit_seconds: float,
+        *,
+        clock: Clock,
+        threads: Threads,
     ) -> None:
         self._name = name
         self._call = call
         self._expected = expected
         self._limit_seconds = limit_seconds
+        self._clock = clock
+        self._threads = threads
         self._guard = threading.Lock()
-        self._under_way: Future[T] | None = None
-        self._began = 0.0
+        self._under_way: _Trip[T] | None = None
 
     def begin(self) -> None:
         """Make the call, unless one is under way or its result has not been asked for."""
@@ -45,33 +62,42 @@ class Errand(Generic[T]):
     def ask(self) -> T:
         """Return what the call gave; make it if none was made.
 
-        Raises what the call raises, and Unfinished so long after the call was made.
+        Raises what the call raises, Broken if that was not expected, and Unfinished so long after
+        the call was made.
         """
-        future, began = self._current()
-        try:
-            future.exception(max(0.0, began + self._limit_seconds - time.monotonic()))
-        except TimeoutError:
-            message = f"{self._name} has not come back within {self._limit_seconds:g} s"
-            raise Unfinished(message) from None
+        trip = self._current()
+        gone_seconds = self._clock.monotonic() - trip.began
+        if not trip.over.wait(max(0.0, self._limit_seconds - gone_seconds)):
+            raise Unfinished(f"{self._name} has not come back within {self._limit_seconds:g} s")
         with self._guard:
-            if self._under_way is future:
+            if self._under_way is trip:
                 self._under_way = None
-        return future.result()
+        return trip.answer()
 
-    def _current(self) -> tuple[Future[T], float]:
+    def _current(self) -> _Trip[T]:
         with self._guard:
             if self._under_way is None:
-                self._under_way, self._began = Future(), time.monotonic()
-                threading.Thread(
-                    target=self._run, args=(self._under_way,), name=self._name, daemon=True
-                ).start()
-            return self._under_way, self._began
+                began, over = self._clock.monotonic(), self._threads.flag()
+                trip: _Trip[T] = _Trip(began, over, self._broken)
+                self._under_way = trip
+                self._threads.start(self._name, lambda: self._run(trip))
+            return self._under_way
 
-    def _run(self, future: Future[T]) -> None:
+    def _run(self, trip: _Trip[T]) -> None:
         try:
-            future.set_result(self._call())
+            result = self._call()
+            trip.answer = lambda: result
         except self._expected as error:
-            future.set_exception(error)
+            trip.answer = _raises(error)
         finally:
-            if not future.done():
-                future.cancel()  # nobody waits for what an unforeseen error has ended
+            trip.over.set()
+
+    def _broken(self) -> NoReturn:
+        raise Broken(f"{self._name} has ended with an error that was not expected")
+
+
+def _raises(error: Exception) -> Callable[[], NoReturn]:
+    def answer() -> NoReturn:
+        raise error
+
+    return answer

@@ -1,13 +1,13 @@
 """Requests of the core to calls of the engine VM's port."""
 
 import logging
-import threading
 from collections.abc import Callable
 
 from ha.core.actions import Action
 from ha.core.engine_health import NO_START, Start, StartPhase, settle
 from ha.core.facts import EngineStatus, Monotonic
 from ha.env.ports import EngineVm, VmAlreadyRuns, VmLocked, VmMissing, VmTrouble
+from ha.env.time_ports import Flag, Threads
 
 START_GRACE_SECONDS = 5.0
 END_GRACE_SECONDS = 1.0
@@ -32,14 +32,17 @@ class Executor:
         vm_xml: Callable[[], str],
         now: Callable[[], Monotonic],
         ring: Callable[[], None],
+        *,
+        threads: Threads,
     ) -> None:
         """`vm_xml` returns the definition or raises ConfUnavailable; `ring` wakes the agent."""
         self._engine_vm = engine_vm
         self._vm_xml = vm_xml
         self._now = now
         self._ring = ring
+        self._threads = threads
         self._start = NO_START
-        self._starting: threading.Thread | None = None
+        self._ended: Flag | None = None
 
     @property
     def start(self) -> Start:
@@ -59,9 +62,9 @@ class Executor:
         waiting VM's power is cut. (A child process to kill, or closing the connection, would not
         help: libvirt goes on with what it was asked for.)
         """
-        if self._starting is None:
+        if self._ended is None:
             return True
-        self._starting.join(START_GRACE_SECONDS)
+        self._ended.wait(START_GRACE_SECONDS)
         if self._start.phase is not StartPhase.RUNNING:
             return True
         log.info("The start of the engine VM waits for its lease, and is given up")
@@ -69,10 +72,10 @@ class Executor:
             self._engine_vm.power_off()
         except VmTrouble as error:
             log.error("Failed to end the start of the engine VM: '%s'", error)
-            self._starting.join(END_GRACE_SECONDS)
+            self._ended.wait(END_GRACE_SECONDS)
             return self._start.phase is not StartPhase.RUNNING
         # libvirt reports that as a lock that was not got, but only when the wait is over.
-        self._starting.join(END_GRACE_SECONDS)
+        self._ended.wait(END_GRACE_SECONDS)
         self._start = Start(StartPhase.LOCKED, self._now())
         return True
 
@@ -95,14 +98,12 @@ class Executor:
             log.error("Failed to start engine VM: '%s'", error)
             return False
         self._start = Start(StartPhase.RUNNING, self._now())
-        # A daemon: an agent that is told to stop does not wait for a lease.
-        self._starting = threading.Thread(
-            target=self._run_start, args=(xml,), name="start-vm", daemon=True
-        )
-        self._starting.start()
+        self._ended = ended = self._threads.flag()
+        # A thread: an agent that is told to stop does not wait for a lease.
+        self._threads.start("start-vm", lambda: self._run_start(xml, ended))
         return True
 
-    def _run_start(self, xml: str) -> None:
+    def _run_start(self, xml: str, ended: Flag) -> None:
         phase = StartPhase.FAILED  # also when an error nobody thought of ends this thread
         try:
             self._engine_vm.start(xml)
@@ -117,6 +118,7 @@ class Executor:
             log.error("Failed to start engine VM: '%s'", error)
         finally:
             self._start = Start(phase, self._now())
+            ended.set()
             self._ring()
 
     def _shut_down(self) -> bool:

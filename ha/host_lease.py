@@ -7,11 +7,11 @@ taken in threads, and who asks is told "joining" until it is held. An agent can 
 import errno
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ha.env.ports import BrokerError, HostIdTaken, Lockspace, LockspaceFailed
+from ha.env.time_ports import Clock, Threads
 from ha.errand import Errand, Unfinished
 
 JOIN_WAIT_SECONDS = 5.0
@@ -33,16 +33,27 @@ class HostLease:
         lockspace: Lockspace,
         vm_lockspace: Lockspace,
         host_id: int,
+        *,
+        clock: Clock,
+        threads: Threads,
         wait_seconds: float = JOIN_WAIT_SECONDS,
     ) -> None:
         self._lockspace = lockspace
         self._vm_lockspace = vm_lockspace
         self._host_id = host_id
+        self._clock = clock
         self._guard = threading.Lock()
         self._wanted = False
         self._taking = False
         self._joins = tuple(
-            Errand(f"join-{name}", join, LockspaceFailed, wait_seconds)
+            Errand(
+                f"join-{name}",
+                join,
+                LockspaceFailed,
+                wait_seconds,
+                clock=clock,
+                threads=threads,
+            )
             for name, join in (("vm-lockspace", self._take_vms), ("lockspace", self._take_own))
         )
 
@@ -78,13 +89,13 @@ class HostLease:
         """
         with self._guard:
             self._wanted = False
-        deadline = time.monotonic() + busy_seconds
+        deadline = self._clock.monotonic() + busy_seconds
         for lockspace in (self._lockspace, self._vm_lockspace):
             while trouble := _trouble_of_leaving(lockspace, self._host_id):
-                if trouble.code != errno.EBUSY or time.monotonic() > deadline:
+                if trouble.code != errno.EBUSY or self._clock.monotonic() > deadline:
                     log.warning("A lockspace is kept: %s", trouble)
                     break
-                time.sleep(BUSY_PAUSE_SECONDS)
+                self._clock.sleep(BUSY_PAUSE_SECONDS)
 
     def locked(self) -> bool:
         """Whether the lease is held in both lockspaces."""

@@ -5,14 +5,14 @@ replaced by the one that stands for "cannot tell": nobody decides on what was tr
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from ha.core.engine_health import judge, needs_health_page
 from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Health, Vm
 from ha.core.sighting import VmState
-from ha.env.ports import BrokerEnv, Clock, EngineVm, WhiteboardFailed
+from ha.env.ports import BrokerEnv, EngineVm, WhiteboardFailed
+from ha.env.time_ports import Clock, Threads
 
 # The longest look that is not stuck: five network probes of 5 s, or a health page of 20 s.
 LONGEST_LOOK_SECONDS = 30.0
@@ -34,6 +34,7 @@ class Monitor(Generic[T]):
         first: T,
         cannot_tell: T,
         clock: Clock,
+        threads: Threads,
         interval_seconds: float,
     ) -> None:
         self.name = name
@@ -41,16 +42,16 @@ class Monitor(Generic[T]):
         self._value = first
         self._cannot_tell = cannot_tell
         self._clock = clock
+        self._threads = threads
         self._interval_seconds = interval_seconds
         self._seen_at = clock.monotonic()
-        self._due = threading.Event()
-        self._stopping = threading.Event()
-        self._looked = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"monitor-{name}", daemon=True)
+        self._due = threads.flag()
+        self._stopping = threads.flag()
+        self._looked = threads.flag()
 
     def start(self) -> None:
         """Look for the first time, in the monitor's thread."""
-        self._thread.start()
+        self._threads.start(f"monitor-{self.name}", self._run)
 
     def stop(self) -> None:
         """Look no more; a look that is under way is not waited for."""
@@ -124,6 +125,7 @@ class Monitors:
                 first=first,
                 cannot_tell=cannot_tell,
                 clock=env.clock,
+                threads=env.threads,
                 interval_seconds=interval_seconds,
             )
 

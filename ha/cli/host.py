@@ -8,7 +8,8 @@ from ha.config import HostedEngineConf, Paths
 from ha.config_files import read_hosted_engine_conf, read_key_values
 from ha.deploy_storage import Sanlock
 from ha.env.console_port import Console
-from ha.env.ports import Broker, Clock, EngineVm, Whiteboard
+from ha.env.ports import Broker, EngineVm, Whiteboard
+from ha.env.time_ports import Clock
 from ha.services import Services
 from ha.storage_domain import StorageDomain, storage_domain_of
 

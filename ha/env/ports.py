@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ha.core.sighting import VmSighting
+from ha.env.time_ports import Clock, Threads
 
 
 class EnvError(Exception):
@@ -74,19 +75,6 @@ class BrokerError(EnvError):
         super().__init__(f"{kind}: {message}")
         self.kind = kind
         self.message = message
-
-
-class Clock(Protocol):
-    """The two clocks of a host and the only way to wait."""
-
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary point, never set back while the host is up."""
-
-    def wall(self) -> float:
-        """Seconds since 1970, for display only."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait this long."""
 
 
 class Whiteboard(Protocol):
@@ -232,6 +220,7 @@ class Env:
     """The agent's world."""
 
     clock: Clock
+    threads: Threads
     broker: Broker
     engine_vm: EngineVm
 
@@ -241,6 +230,7 @@ class BrokerEnv:
     """The broker's world."""
 
     clock: Clock
+    threads: Threads
     whiteboard: Whiteboard
     lockspace: Lockspace  # guards the whiteboard
     vm_lockspace: Lockspace  # guards the engine VM

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ha.agent import Agent, World
+from ha.agent import Agent
+from ha.agent_world import World
+from ha.anomaly_memory import WatchFile
+from ha.config import Paths
 from ha.env.ports import Env
+from ha.env.threads import HostThreads
 from ha.recorder import FlightRecorder
 from tests.ha.fakes import (
     FakeBell,
@@ -14,6 +18,8 @@ from tests.ha.fakes import (
     FakeFiles,
     settings_for,
 )
+
+HOSTNAME = "h1.example.com"
 
 
 class Host:
@@ -29,8 +35,14 @@ class Host:
         self.bell = FakeBell(self.clock)
 
     def world(self) -> World:
-        recorder = FlightRecorder(self.recording, seed=7)
-        return World(Env(self.clock, self.broker, self.vm), self.files, self.bell, recorder)
+        return World(
+            env=Env(self.clock, HostThreads(), self.broker, self.vm),
+            files=self.files,
+            bell=self.bell,
+            recorder=FlightRecorder(self.recording, seed=7),
+            anomalies=WatchFile(Paths(self.root).anomalies),
+            hostname=HOSTNAME,
+        )
 
     def run(self, *plan: Callable[[], None], turns: int = 0) -> None:
         """Let the agent take one turn and one more after each step of the plan, or `turns` more."""

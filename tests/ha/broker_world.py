@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
 from ha.core.sighting import VmSighting, VmState
 from ha.env.ports import BrokerEnv, HostIdTaken, LeaseHolder, LockspaceFailed, WhiteboardFailed
+from ha.env.threads import HostThreads
 from tests.ha.fakes import FakeClock
 
 
@@ -163,6 +164,7 @@ class BrokerWorld:
         """The ports."""
         return BrokerEnv(
             clock=self.clock,
+            threads=HostThreads(),
             whiteboard=self.whiteboard,
             lockspace=self.lockspace,
             vm_lockspace=self.vm_lockspace,

@@ -7,6 +7,8 @@ import pytest
 
 from ha.agent_files import HostFiles
 from ha.conf_archive import MEMBERS, pack
+from ha.env.clock import HostClock
+from ha.env.threads import HostThreads
 from ha.execute import ConfUnavailable
 from ha.vm_conf import encode_xml
 from tests.ha.fakes import settings_for
@@ -20,7 +22,13 @@ def files(tmp_path: Path) -> HostFiles:
     settings = settings_for(tmp_path)
     settings.paths.state.mkdir(parents=True)
     settings.paths.run.mkdir(parents=True)
-    return HostFiles(settings, tmp_path / "configuration", LIMIT_SECONDS)
+    return HostFiles(
+        settings,
+        tmp_path / "configuration",
+        clock=HostClock(),
+        threads=HostThreads(),
+        limit_seconds=LIMIT_SECONDS,
+    )
 
 
 def test_either_flag_is_local_maintenance_and_a_broken_file_changes_nothing(

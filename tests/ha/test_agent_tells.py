@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import socket
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ha.core.record import GLOBAL_BLOCK, Record
 from ha.env.ports import BrokerError
 from ha.execute import ConfUnavailable
 from ha.replay import replay_main
-from tests.ha.agent_bench import Host
+from tests.ha.agent_bench import HOSTNAME, Host
 from tests.ha.fakes import (
     DOWN,
     UNEXPECTED,
@@ -83,10 +82,9 @@ def test_a_configuration_that_cannot_be_fetched_is_told_and_the_turns_go_on(
     assert [record.message for record in caplog.records].count(line) == 3
 
 
-def test_the_record_has_the_hosts_own_name(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "gethostname", lambda: "h7.example.com")
+def test_the_record_has_the_hosts_own_name(host: Host) -> None:
     host.run(turns=1)
-    assert {record.hostname for record in host.broker.published} == {"h7.example.com"}
+    assert {record.hostname for record in host.broker.published} == {HOSTNAME}
 
 
 def test_transitions_are_notified(host: Host) -> None:

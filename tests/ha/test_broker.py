@@ -147,8 +147,10 @@ def test_a_lockspace_that_cannot_be_left_in_time_does_not_hold_the_shutdown(
     monkeypatch.setattr("ha.broker.LEAVE_SECONDS", 0.05)
     service = BrokerService(world.env, HOST_ID, interval_seconds=3600)
     service.lock_host_id()
-    world.lockspace.busy = [LockspaceFailed("in use", errno.EBUSY)] * 10
+    hung = threading.Event()
+    monkeypatch.setattr(world.lockspace, "leave", lambda _: hung.wait(10))
     service.stop(host_goes_down=True)
+    hung.set()
     assert "leave-lockspaces has not come back within 0.05 s" in caplog.text
 
 

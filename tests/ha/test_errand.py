@@ -1,11 +1,14 @@
 """A call that may hang is made in a thread, once at a time, and waited for only so long."""
 
+import queue
 import threading
 import time
 
 import pytest
 
-from ha.errand import Errand, Unfinished
+from ha.env.clock import HostClock
+from ha.env.threads import HostThreads
+from ha.errand import Broken, Errand, Unfinished
 
 
 class Call:
@@ -26,7 +29,7 @@ class Call:
 
 
 def errand(call: Call, limit_seconds: float = 5.0) -> Errand[int]:
-    return Errand("test", call, OSError, limit_seconds)
+    return Errand("test", call, OSError, limit_seconds, clock=HostClock(), threads=HostThreads())
 
 
 def test_what_the_call_gives_is_returned() -> None:
@@ -66,6 +69,22 @@ def test_expected_trouble_is_raised_where_it_is_asked() -> None:
     one = errand(call)
     with pytest.raises(OSError, match="no"):
         one.ask()
+    call.trouble = None
+    assert one.ask() == 2
+
+
+def test_an_error_that_was_not_expected_is_told_to_who_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    died: queue.SimpleQueue[object] = queue.SimpleQueue()
+    monkeypatch.setattr(threading, "excepthook", lambda args: died.put(args.exc_value))
+    call = Call()
+    call.trouble = ValueError("a surprise")
+    call.go.set()
+    one = errand(call)
+    with pytest.raises(Broken, match="test has ended with an error"):
+        one.ask()
+    assert died.get(timeout=10) is call.trouble
     call.trouble = None
     assert one.ask() == 2
 

@@ -15,6 +15,7 @@ from ha.env.ports import (
     VmTrouble,
     VmUnreachable,
 )
+from ha.env.threads import HostThreads
 from ha.execute import Executor
 from tests.ha.fakes import FakeEngineVm, FakeFiles
 
@@ -28,7 +29,11 @@ class Bench:
         self.now = 100
         self.rings: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.executor = Executor(
-            self.vm, self.files.vm_xml, lambda: Monotonic(self.now), lambda: self.rings.put(None)
+            self.vm,
+            self.files.vm_xml,
+            lambda: Monotonic(self.now),
+            lambda: self.rings.put(None),
+            threads=HostThreads(),
         )
 
     def start(self) -> StartPhase:

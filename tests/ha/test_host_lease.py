@@ -7,11 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from ha import host_lease
+from ha.env.clock import HostClock
 from ha.env.ports import BrokerError, HostIdTaken, LockspaceFailed
+from ha.env.threads import HostThreads
 from ha.host_lease import HostLease
 from tests.ha.broker_world import MemoryLockspace
 
 HOST_ID = 7
+
+
+def lease_on(own: MemoryLockspace, vm: MemoryLockspace, host_id: int) -> HostLease:
+    return HostLease(own, vm, host_id, clock=HostClock(), threads=HostThreads(), wait_seconds=0.1)
 
 
 class Bench:
@@ -19,7 +25,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.own, self.vm = MemoryLockspace(), MemoryLockspace()
-        self.lease = HostLease(self.own, self.vm, HOST_ID, wait_seconds=0.1)
+        self.lease = lease_on(self.own, self.vm, HOST_ID)
 
 
 @pytest.fixture
@@ -153,5 +159,5 @@ def test_why_it_was_refused(refusal: LockspaceFailed, kind: str) -> None:
     lockspace = MemoryLockspace()
     lockspace.trouble = [refusal]
     with pytest.raises(BrokerError) as refused:
-        HostLease(lockspace, MemoryLockspace(), 1).lock()
+        lease_on(lockspace, MemoryLockspace(), 1).lock()
     assert refused.value.kind == kind

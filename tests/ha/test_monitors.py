@@ -9,6 +9,7 @@ import pytest
 from ha.core.facts import EngineStatus
 from ha.core.sighting import StopReason, VmSighting, VmState
 from ha.env.ports import WhiteboardFailed
+from ha.env.threads import HostThreads
 from ha.monitors import EngineHealth, Monitor, Monitors, domain_valid
 from tests.ha.broker_world import BrokerWorld
 from tests.ha.fakes import FakeClock
@@ -120,7 +121,9 @@ def test_looks_are_an_interval_apart_from_start_to_start() -> None:
         clock.now += 1000  # longer than the interval: the next look is due at once
         return looks
 
-    monitor = Monitor("x", look, first=0, cannot_tell=-1, clock=clock, interval_seconds=10)
+    monitor = Monitor(
+        "x", look, first=0, cannot_tell=-1, clock=clock, threads=HostThreads(), interval_seconds=10
+    )
     monitor.start()
     until(lambda: looks > 3)
     monitor.stop()
