@@ -1,6 +1,5 @@
 """The broker, asked directly and through its socket: the same contract for both."""
 
-import errno
 import shutil
 import tempfile
 import threading
@@ -12,7 +11,7 @@ import pytest
 from ha.broker import BrokerService
 from ha.broker_server import BrokerServer
 from ha.core.record import BLOCK_BYTES, encode_global
-from ha.env.ports import Broker, BrokerError, LockspaceFailed, LostWrite, WhiteboardFailed
+from ha.env.ports import Broker, BrokerError, LostWrite, WhiteboardFailed
 from ha.rpc import BrokerLink
 from tests.ha.broker_world import BrokerWorld
 
