@@ -5,9 +5,9 @@ from tasks.lockspace import Lockspace
 from tasks.lockspace_leave import require_still_out, still_joined
 from tasks.lockspace_write import back_up_lockspace
 from tasks.metadata import Target
+from tasks.next_steps import say_next_steps
 from tasks.recorded import Outcome, change, check, look, wait
 from tasks.refusal import CheckRefused
-from tasks.report import show
 from tasks.restore import proved_restored, require_whole, restore_site, written_back
 from tasks.run_site import Site
 
@@ -58,15 +58,8 @@ def prove_lockspace_restored(site: Site, backup: Backup) -> str:
 @look(foretold=lambda site, lockspace: ())
 def read_lockspace_next_steps(site: Site, lockspace: Lockspace) -> tuple[str, ...]:
     """Say what to do after a restore: everything is still stopped."""
-    lines = (
+    return say_next_steps(
+        site,
         f"The lockspace at {lockspace.target.path} is as it was before the write.",
-        f"Agents and brokers are stopped on {', '.join(site.hosts)}: HA is off, the engine VM is "
-        "left alone.",
-        "To repair it after all: run recover-lockspace.",
-        "To go back to work as it is, on every host: systemctl start ovirt-ha-broker && "
-        "systemctl start ovirt-ha-agent",
-        "Then, when all hosts are seen in GlobalMaintenance: hosted-engine --set-maintenance "
-        "--mode=none",
+        "run recover-lockspace",
     )
-    show("next-steps", "\n".join(f"- {line}" for line in lines), f"What next: {site.cluster}")
-    return lines

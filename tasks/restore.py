@@ -14,12 +14,12 @@ from tasks.backup_copy import CopyUnusable, range_bytes, read_copy, send_copy, u
 from tasks.hosts import host_names, sh
 from tasks.limits import limit
 from tasks.metadata import Target
+from tasks.next_steps import say_next_steps
 from tasks.plan import planning
 from tasks.powered_off import require_still_silent
 from tasks.recorded import Outcome, change, check, look, wait
 from tasks.reentry import begun
 from tasks.refusal import CheckRefused
-from tasks.report import show
 from tasks.run_site import Site
 from tasks.services import require_still_stopped, still_running
 from tasks.steps import run_once
@@ -184,18 +184,11 @@ def proved_restored(site: Site, backup: Backup) -> str:
 def read_next_steps(site: Site) -> tuple[str, ...]:
     """Say what to do after a restore: everything is still stopped."""
     bad = ", ".join(map(str, bad_ids(block_rows(site.read(site.witness)))))
-    lines = (
+    return say_next_steps(
+        site,
         f"The whiteboard is as it was before the write; bad blocks: {bad or 'none'}.",
-        f"Agents and brokers are stopped on {', '.join(site.hosts)}: HA is off, the engine VM is "
-        "left alone.",
-        "To repair it after all: start the services on one host, then run metadata-too-new.",
-        "To go back to work as it is, on every host: systemctl start ovirt-ha-broker && "
-        "systemctl start ovirt-ha-agent",
-        "Then, when all hosts are seen in GlobalMaintenance: hosted-engine --set-maintenance "
-        "--mode=none",
+        "start the services on one host, then run metadata-too-new",
     )
-    show("next-steps", "\n".join(f"- {line}" for line in lines), f"What next: {site.cluster}")
-    return lines
 
 
 def _require_copy(backup: Backup, found: str | None) -> None:
