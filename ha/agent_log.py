@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 from ha.core.facts import State
 from ha.core.record import Block
 from ha.core.states import limit_of
-from ha.turn import Transition, Turn
+from ha.plain import one_line
+from ha.turn import Answer, Turn
 
 log = logging.getLogger("ha.agent")
 
@@ -27,8 +28,8 @@ class TurnLog:
     def turn(self, turn: Turn, *, epoch: float) -> None:
         """Log one turn; `epoch` is wall time less monotonic time, for the dates."""
         now = turn.facts.now
-        for transition in turn.transitions:
-            self._transition(transition, turn, epoch)
+        for answer in turn.answers:
+            self._answer(answer, epoch)
         if turn.memory.state is State.LOCAL_MAINTENANCE and self._due(
             "parked", now, _PARKED_EVERY_SECONDS
         ):
@@ -43,7 +44,10 @@ class TurnLog:
         best = turn.facts.best_score_peer
         if best is not None:
             log.info(
-                "Best remote host %s (id: %d, score: %d)", best.hostname, best.host_id, best.score
+                "Best remote host %s (id: %d, score: %d)",
+                one_line(best.hostname),
+                best.host_id,
+                best.score,
             )
 
     def trouble(self, problem: str, now: float, level: int = logging.ERROR) -> None:
@@ -57,8 +61,10 @@ class TurnLog:
             if self._due((block.host_id, block.message), now, _BAD_BLOCK_EVERY_SECONDS):
                 log.error("%s", block.message)
 
-    def _transition(self, step: Transition, turn: Turn, epoch: float) -> None:
-        log.log(logging.ERROR if step.new in _ERRORS else logging.INFO, "%s", step.why)
+    def _answer(self, step: Answer, epoch: float) -> None:
+        """Log why and by which rule; the rule comes last, so that upstream's words begin."""
+        level = logging.ERROR if step.new in _ERRORS else logging.INFO
+        log.log(level, "%s [%s]", one_line(step.why), step.rule)
         if step.old is not step.new:
             if step.timer_before is not None and not step.why.startswith("Timeout on"):
                 log.info(
@@ -66,7 +72,7 @@ class TurnLog:
                 )
             log.info("State transition %s-%s", step.old.value, step.new.value)
         elif step.timer_before is None and step.timer_after is not None:
-            limit = float(getattr(turn.facts.timing, limit_of(step.new) or ""))
+            limit = float(getattr(step.facts.timing, limit_of(step.new) or ""))
             log.info(
                 "Timeout set to %s while transitioning %s -> %s",
                 time.ctime(epoch + step.timer_after + limit),

@@ -14,14 +14,45 @@ _MOST_QUESTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
-    """One answer: from which state to which, and why; `timer_started` as it was before."""
+class Answer:
+    """One answer of the core: what it was asked with, and what it said.
 
-    old: State
-    new: State
-    why: str
-    timer_before: Monotonic | None
-    timer_after: Monotonic | None
+    With an action the state stays, and the next answer is to how that went.
+    """
+
+    memory: Memory
+    facts: Facts
+    decision: Decision
+
+    @property
+    def old(self) -> State:
+        """The state that was asked."""
+        return self.memory.state
+
+    @property
+    def new(self) -> State:
+        """The state that follows."""
+        return self.decision.memory.state
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule that held."""
+        return self.decision.rule
+
+    @property
+    def why(self) -> str:
+        """The rule's words, filled in."""
+        return self.decision.why
+
+    @property
+    def timer_before(self) -> Monotonic | None:
+        """When the state's timer was started, before this answer."""
+        return self.memory.timer_started
+
+    @property
+    def timer_after(self) -> Monotonic | None:
+        """The same after it."""
+        return self.decision.memory.timer_started
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +61,18 @@ class Turn:
 
     memory: Memory
     facts: Facts
-    transitions: tuple[Transition, ...]
-    actions: tuple[Action, ...]
+    answers: tuple[Answer, ...]
     penalties: tuple[Penalty, ...]
+
+    @property
+    def transitions(self) -> tuple[Answer, ...]:
+        """The answers that were no requests."""
+        return tuple(answer for answer in self.answers if not answer.decision.actions)
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The requests, in order."""
+        return tuple(action for answer in self.answers for action in answer.decision.actions)
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -48,28 +88,19 @@ def take_turn(
 ) -> Turn:
     """Ask the core until it waits; `perform` carries out a request and tells if it succeeded."""
     memory, facts = look(memory, seen, settings)
-    transitions: list[Transition] = []
-    actions: list[Action] = []
+    answers: list[Answer] = []
     for _question in range(_MOST_QUESTIONS):
         decision = decide(memory, facts)
+        answers.append(Answer(memory, facts, decision))
         if decision.actions:
-            actions.extend(decision.actions)
             (action,) = decision.actions
             facts = replace(facts, result=Result(action, perform(action)))
             continue
-        transitions.append(_transition(memory, decision))
         memory, facts = decision.memory, replace(facts, result=None)
         if decision.waits:
             break
     else:
-        raise AssertionError(f"the state machine does not come to rest: {transitions}")
+        raise AssertionError(f"the state machine does not come to rest: {answers}")
     taken = tuple(penalties(memory, facts.local, settings))
     memory = replace(memory, score=score_of(settings.score.base_score, taken))
-    return Turn(memory, facts, tuple(transitions), tuple(actions), taken)
-
-
-def _transition(memory: Memory, decision: Decision) -> Transition:
-    after = decision.memory
-    return Transition(
-        memory.state, after.state, decision.why, memory.timer_started, after.timer_started
-    )
+    return Turn(memory, facts, tuple(answers), taken)

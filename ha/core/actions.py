@@ -11,6 +11,11 @@ class Action(StrEnum):
     SHUTDOWN_VM = "SHUTDOWN_VM"
     POWEROFF_VM = "POWEROFF_VM"
 
+    @property
+    def name_in_rules(self) -> str:
+        """Such as start-vm."""
+        return self.value.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

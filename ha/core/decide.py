@@ -17,6 +17,8 @@ class Decision:
     memory: Memory
     actions: tuple[Action, ...]
     why: str
+    rule: str
+    """The name of the rule that holds, after its state's: EngineDown/no-peer-scores-higher."""
     waits: bool
 
 
@@ -24,10 +26,11 @@ def decide(memory: Memory, facts: Facts) -> Decision:
     """Return the first rule that holds, applied. The table always has one."""
     rule = next(rule for rule in RULES[memory.state] if rule.when(memory, facts))
     why = _say(rule, memory, facts)
+    name = f"{memory.state.value}/{rule.name}"
     if rule.do is not None:
-        return Decision(memory, (rule.do,), why, waits=False)
+        return Decision(memory, (rule.do,), why, name, waits=False)
     memory = _count_start(_enter(memory, rule.goto, facts), facts)
-    return Decision(memory, (), why, rule.waits)
+    return Decision(memory, (), why, name, rule.waits)
 
 
 def _enter(memory: Memory, goto: State, facts: Facts) -> Memory:

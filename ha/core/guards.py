@@ -110,12 +110,24 @@ def timer_not_started(memory: Memory, _facts: Facts) -> bool:
     return memory.timer_started is None
 
 
+def name_of(guard: Guard) -> str:
+    """Return what a guard is called where people meet it: logs, whiteboard, metrics, pages."""
+    if isinstance(guard, TimerOver | Done):
+        return guard.name
+    return str(getattr(guard, "__name__", guard)).replace("_", "-")
+
+
 @dataclass(frozen=True, slots=True)
 class TimerOver:
     """The state's limit has passed; counted from the second turn in it (strictly more)."""
 
     limit: str
     """The name of the limit in Timing."""
+
+    @property
+    def name(self) -> str:
+        """Such as starting-limit."""
+        return f"{self.limit.removesuffix('_seconds').replace('_', '-')}-limit"
 
     def __call__(self, memory: Memory, facts: Facts) -> bool:
         started = memory.timer_started
@@ -133,6 +145,11 @@ class Done:
 
     action: Action
     succeeded: bool
+
+    @property
+    def name(self) -> str:
+        """Such as start-vm-accepted."""
+        return f"{self.action.name_in_rules}-{'accepted' if self.succeeded else 'refused'}"
 
     def __call__(self, _memory: Memory, facts: Facts) -> bool:
         result = facts.result

@@ -29,6 +29,8 @@ class Penalty:
 
     points: int | None
     reason: str
+    name: str
+    """For what in one word, always the same: the reason may hold numbers."""
 
 
 # States in which the host is no candidate, with upstream's words for it.
@@ -62,25 +64,28 @@ def penalties(memory: Memory, local: Local, settings: CoreSettings) -> Iterator[
     """Yield what lowers the score in this state, in upstream's order."""
     points = settings.score
     if memory.state in ZERO:
-        yield Penalty(None, ZERO[memory.state])
+        yield Penalty(None, ZERO[memory.state], "state")
         return
     if not settings.conf_on_shared_storage:
-        yield Penalty(points.not_uptodate_config_penalty, "not up-to-date VM configuration")
-    yield Penalty(int((1 - local.network) * points.network_score_penalty), "network status")
+        what = "not up-to-date VM configuration"
+        yield Penalty(points.not_uptodate_config_penalty, what, "config")
+    unreachable = 1 - local.network
+    yield Penalty(int(unreachable * points.network_score_penalty), "network status", "network")
     if not local.bridge:
-        yield Penalty(points.mgmt_bridge_score_penalty, "mgmt bridge status")
-    yield Penalty(_cpu_penalty(cpu_load_average(memory.history), points), "cpu load")
+        yield Penalty(points.mgmt_bridge_score_penalty, "mgmt bridge status", "bridge")
+    yield Penalty(_cpu_penalty(cpu_load_average(memory.history), points), "cpu load", "cpu")
     free, required = local.memory_free_mib or 0.0, settings.vm_memory_mib
     if free < required and memory.state not in _MEMORY_DOES_NOT_COUNT:
         yield Penalty(
             points.free_memory_score_penalty,
             f"free memory {free:.0f} being lower than required {required:.0f}",
+            "memory",
         )
     attempts = f"{memory.retries} engine vm retry attempts"
     if memory.retries > settings.timing.retry_max:
-        yield Penalty(None, attempts)
+        yield Penalty(None, attempts, "retries")
     else:
-        yield Penalty(points.engine_retry_score_penalty * memory.retries, attempts)
+        yield Penalty(points.engine_retry_score_penalty * memory.retries, attempts, "retries")
 
 
 def score_of(base: int, taken: Sequence[Penalty]) -> int:

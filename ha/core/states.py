@@ -31,6 +31,13 @@ class Rule:
     do: Action | None = None
     waits: bool = True
 
+    @property
+    def name(self) -> str:
+        """What the rule is called within its state; people search for it, so it stays the same."""
+        if self.do is not None:
+            return f"request-{self.do.name_in_rules}"
+        return g.name_of(self.when)
+
 
 # Asked in nearly every state before its own rules; where they stand differs from state to state.
 GLOBAL = Rule(g.global_maintenance, State.GLOBAL_MAINTENANCE, "Global maintenance detected")

@@ -117,8 +117,10 @@ def test_upstreams_lines_are_logged(host: Host, caplog: pytest.LogCaptureFixture
     for line in (
         "Current state EngineDown (score: 3400)",
         "Best remote host h2 (id: 2, score: 3400)",
-        "Engine down and local host has best score (3400), attempting to start engine VM",
-        "VM is powering up..",
+        "Engine down and local host has best score (3400), attempting to start engine VM"
+        " [EngineDown/no-peer-scores-higher]",
+        "Starting the engine VM [EngineStart/request-start-vm]",
+        "VM is powering up.. [EngineStarting/vm-up]",
         "Score is 0 due to unexpected vm shutdown",
     ):
         assert line in lines, line

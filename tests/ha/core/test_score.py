@@ -106,4 +106,4 @@ def test_the_average_is_weighted_by_time_and_broken_by_gaps() -> None:
 
 
 def test_a_penalty_without_points_takes_all() -> None:
-    assert score_of(3400, (Penalty(None, "maintenance"), Penalty(1, "more"))) == 0
+    assert score_of(3400, (Penalty(None, "maintenance", "state"), Penalty(1, "more", "cpu"))) == 0
