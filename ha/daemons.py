@@ -29,7 +29,8 @@ from ha.env.whiteboard import StorageWhiteboard
 from ha.recorder import FlightRecorder
 from ha.rpc import BrokerLink
 from ha.services import host_goes_down
-from ha.storage_domain import connect, storage_domain_of
+from ha.storage_connect import connect
+from ha.storage_domain import storage_domain_of
 
 # Beyond the time in which the broker gives up on storage that hangs.
 BROKER_LIMIT_SECONDS = 20.0

@@ -28,14 +28,8 @@ from ha.deploy_storage import (
 from ha.env.ports import EnvError, Whiteboard
 from ha.env.time_ports import Clock
 from ha.services import Services, ServicesFailed
-from ha.storage_domain import (
-    StorageDomain,
-    StorageError,
-    mount_storage,
-    prepare_links,
-    storage_domain_of,
-    verify_devices,
-)
+from ha.storage_connect import mount_storage, prepare_links, verify_devices
+from ha.storage_domain import StorageDomain, StorageError, storage_domain_of
 from ha.storage_owner import own_devices
 
 UNITS = ("ovirt-ha-broker", "ovirt-ha-agent")

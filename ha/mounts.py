@@ -21,7 +21,18 @@ def is_mounted(target: Path) -> bool:
 
 def mount(kind: str, source: str, target: Path, options: str) -> None:
     """Mount with mount(8). Raises MountFailed."""
-    argv = ["mount", "-t", kind, *(["-o", options] if options else []), source, str(target)]
+    _run("mount", "-t", kind, *(["-o", options] if options else []), source, str(target))
+
+
+def unmount(target: Path) -> bool:
+    """Unmount with umount(8) what is mounted here; False if nothing is. Raises MountFailed."""
+    if not is_mounted(target):
+        return False
+    _run("umount", str(target))
+    return True
+
+
+def _run(*argv: str) -> None:
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=MOUNT_LIMIT_SECONDS, check=False

@@ -1,21 +1,17 @@
-"""Where the parts of the hosted-engine storage domain are on a host, and how they get there.
+"""Where the parts of the hosted-engine storage domain are on a host.
 
 The places are upstream's: a file domain is mounted below `/rhev/data-center/mnt`, a block domain
 consists of devices named `/dev/<domain>/<volume>`. `ha_agent/hosted-engine.metadata` and
 `.lockspace` are links to a prepared volume below `/run/vdsm/storage`, which is itself a link.
 """
 
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ha import mounts
 from ha.config import BLOCK_DOMAINS, FILE_DOMAINS
-from ha.storage_owner import own_devices
 
-FILE_SYSTEMS = {"nfs": "nfs", "nfs3": "nfs", "nfs4": "nfs", "glusterfs": "glusterfs"}
 ALIGN_BYTES = 1024 * 1024
 # VDSM keeps 100 lease slots of a block domain's `leases` volume for itself.
 BLOCK_VM_LEASE_OFFSET_BYTES = 101 * ALIGN_BYTES
@@ -156,81 +152,3 @@ def storage_domain_of(values: Mapping[str, str], root: Path = Path("/")) -> Stor
         raise StorageError(f"Missing or no UUID in hosted-engine.conf: {', '.join(wrong)}")
     volumes = {name: VolumeId(values[i], values[v]) for name, (i, v) in _KEYS.items()}
     return StorageDomain(values["sdUUID"], kind, values.get("storage", ""), root=root, **volumes)
-
-
-def connect(
-    domain: StorageDomain, *, options: str = "", mount: Callable[..., None] = mounts.mount
-) -> None:
-    """Mount the domain when it is not mounted yet, and prepare the links to its volumes.
-
-    Raises StorageError when it cannot be mounted or a volume is not there.
-    """
-    if domain.is_block:
-        verify_devices(domain)
-        own_devices(domain.device_places)
-    else:
-        mount_storage(
-            domain.domain_type, domain.server_path, domain.root, options=options, mount=mount
-        )
-        if not domain.directory.is_dir():
-            raise StorageError(f"There is no storage domain {domain.sd_uuid} in {domain.mount}")
-    prepare_links(domain)
-
-
-def mount_storage(
-    domain_type: str,
-    server_path: str,
-    root: Path = Path("/"),
-    *,
-    options: str = "",
-    mount: Callable[..., None] = mounts.mount,
-) -> Path:
-    """Mount the storage of file domains at its place, unless something is mounted there.
-
-    Returns the place. Raises StorageError.
-    """
-    target = mount_point(domain_type, server_path, root)
-    if not mounts.is_mounted(target):
-        kind = FILE_SYSTEMS.get(domain_type)
-        if kind is None:
-            raise StorageError(f"Mount {server_path} at {target} first")
-        target.mkdir(parents=True, exist_ok=True)
-        try:
-            mount(kind, server_path, target, options)
-        except mounts.MountFailed as error:
-            raise StorageError(str(error)) from error
-    return target
-
-
-def verify_devices(domain: StorageDomain) -> None:
-    """Raise StorageError with every device of a block domain that is not there."""
-    missing = [str(place) for place in domain.device_places if not place.exists()]
-    if missing:
-        raise StorageError(f"Devices of the storage domain are missing: {', '.join(missing)}")
-
-
-def prepare_links(domain: StorageDomain) -> None:
-    """Make the links to the volumes below /run and in `ha_agent`; right ones are left alone.
-
-    Raises StorageError when a volume is not there or something else stands in a link's place.
-    """
-    for volume in domain.volumes:
-        place = domain.place(volume)
-        if not place.exists():
-            raise StorageError(f"Volume {place} is not on the storage")
-        _link(domain.prepared(volume), place)
-    for name, volume in domain.links.items():
-        _link(name, domain.prepared(volume))
-
-
-def _link(name: Path, target: Path) -> None:
-    if name.is_symlink() and os.readlink(name) == str(target):
-        return
-    if name.exists() and not name.is_symlink():
-        raise StorageError(f"{name} is not a link; an old deployment? Move it away first")
-    name.parent.mkdir(parents=True, exist_ok=True)
-    # Several hosts prepare the same shared link at once, so it is replaced in one step.
-    fresh = name.with_name(f".{name.name}.{os.uname().nodename}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(target)
-    fresh.replace(name)

@@ -87,6 +87,7 @@ def _real_host() -> Host:
         clock=HostClock(),
         whiteboard=StorageWhiteboard,
         mount=mounts.mount,
+        unmount=mounts.unmount,
         health_page_ok=health_page_ok,
         address_of=address_of,
         new_uuid=lambda: str(uuid.uuid4()),

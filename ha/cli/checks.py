@@ -1,10 +1,9 @@
-"""`--check-deployed`, `--check-liveliness`, `--connect-storage`."""
+"""`--check-deployed` and `--check-liveliness`."""
 
 from collections.abc import Mapping
 
 from ha.cli.host import Host, Refused
 from ha.config import ConfigError
-from ha.storage_domain import StorageError, connect
 
 NO_CONFIGURATION = 2
 
@@ -29,14 +28,3 @@ def check_liveliness(host: Host, options: Mapping[str, str]) -> None:
     if not host.health_page_ok(fqdn):
         raise Refused("Hosted Engine is not up!")
     host.say("Hosted Engine is up!")
-
-
-def connect_storage(host: Host, options: Mapping[str, str]) -> None:
-    """Mount the storage domain and prepare its volumes."""
-    del options
-    try:
-        domain = host.domain()
-        connect(domain, options=host.conf().mnt_options, mount=host.mount)
-    except (ConfigError, StorageError, OSError) as error:
-        raise Refused(f"The storage domain is not connected: {error}") from error
-    host.say(f"The storage domain {domain.sd_uuid} is connected at {domain.directory}")

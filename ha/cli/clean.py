@@ -16,7 +16,8 @@ from ha.core.record import BLOCK_BYTES, MAX_HOST_ID, Record, judge_block
 from ha.deploy_storage import LOCKSPACE_NAME
 from ha.env.ports import EnvError, HostIdTaken, Whiteboard
 from ha.services import ServicesFailed
-from ha.storage_domain import StorageDomain, StorageError, connect
+from ha.storage_connect import connect
+from ha.storage_domain import StorageDomain, StorageError
 
 # A live host writes every turn; two and a half turns without a write are not a coincidence.
 WATCHED_TURNS = 2.5

@@ -47,6 +47,7 @@ class Host:
     clock: Clock
     whiteboard: Callable[[Path], Whiteboard]
     mount: Callable[..., None]
+    unmount: Callable[[Path], bool]
     health_page_ok: Callable[[str], bool]
     address_of: Callable[[str], str]
     new_uuid: Callable[[], str]

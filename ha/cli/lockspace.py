@@ -27,7 +27,8 @@ from ha.deploy_storage import LOCKSPACE_NAME
 from ha.direct_io import PAGE_BYTES, read_direct
 from ha.env.ports import EnvError, Whiteboard
 from ha.services import ServicesFailed
-from ha.storage_domain import ALIGN_BYTES, StorageError, connect
+from ha.storage_connect import connect
+from ha.storage_domain import ALIGN_BYTES, StorageError
 
 NOT_DONE = "The lockspace was not reinitialized."
 FORCE = "--force"

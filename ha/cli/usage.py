@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ha.cli.checks import check_deployed, check_liveliness, connect_storage
+from ha.cli.checks import check_deployed, check_liveliness
 from ha.cli.clean import clean_metadata
 from ha.cli.console import add_console_password, console
 from ha.cli.deploy import deploy_host
@@ -11,6 +11,7 @@ from ha.cli.host import Host
 from ha.cli.lockspace import reinitialize_lockspace
 from ha.cli.maintenance import set_maintenance
 from ha.cli.status import vm_status
+from ha.cli.storage import connect_storage, disconnect_storage
 from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start, vm_start_paused
 
 
@@ -82,6 +83,12 @@ VERBS = {
     ),
     "connect-storage": Verb(
         connect_storage, "--connect-storage", "Connect the hosted engine storage domain."
+    ),
+    "disconnect-storage": Verb(
+        disconnect_storage,
+        "--disconnect-storage",
+        "Disconnect the hosted engine storage domain. Refused while agent, broker or the\n"
+        "engine VM use it on this host. Gives back the host ids that sanlock still holds.",
     ),
     "set-maintenance": Verb(
         set_maintenance,

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from ha.mounts import MountFailed, is_mounted
-from ha.storage_domain import (
-    StorageError,
-    connect,
-    escape_server_path,
-    mount_point,
-    mount_storage,
-    prepare_links,
-    storage_domain_of,
-)
+from ha.storage_connect import connect, mount_storage, prepare_links
+from ha.storage_domain import StorageError, escape_server_path, mount_point, storage_domain_of
 
 KEYS = (
     *("sdUUID", "metadata_image_UUID", "metadata_volume_UUID", "lockspace_image_UUID"),

@@ -184,6 +184,7 @@ class SimHost:
     whiteboard: SimWhiteboard = field(default_factory=SimWhiteboard)
     healthy: bool = True
     mount: Callable[..., None] = lambda *arguments: None
+    unmount: Callable[[Path], bool] = lambda target: False
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
     uuids: int = 0
@@ -224,6 +225,7 @@ class SimHost:
             clock=self.clock,
             whiteboard=self.whiteboard.at,
             mount=self.mount,
+            unmount=self.unmount,
             health_page_ok=lambda fqdn: self.healthy,
             new_uuid=self._new_uuid,
             stamp=lambda: "20261122T030000Z",

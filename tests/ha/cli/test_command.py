@@ -8,7 +8,7 @@ from tests.ha.cli.sim import SimHost
 NEED_DEPLOYMENT = [
     *("--vm-start", "--vm-start-paused", "--vm-shutdown", "--vm-poweroff"),
     *("--vm-status", "--check-liveliness"),
-    *("--connect-storage", "--set-maintenance", "--clean-metadata"),
+    *("--connect-storage", "--disconnect-storage", "--set-maintenance", "--clean-metadata"),
     *("--reinitialize-lockspace", "--add-console-password", "--console"),
 ]
 
