@@ -129,8 +129,7 @@ class Agent:
         self._telling.transitions(turn)
         self._telling.publish(
             self._publisher.record(
-                turn.memory,
-                turn.facts,
+                turn,
                 wall_seconds=self._env.clock.wall(),
                 conf_timestamp=self._conf_timestamp,
             )

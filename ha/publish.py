@@ -1,11 +1,19 @@
 """What the agent writes on the whiteboard for the others."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ha.core.facts import EngineStatus, Facts, Memory, State
+from ha.core.facts import EngineStatus, State
 from ha.core.record import FEATURE_VERSION, PARSE_VERSION, Record
 from ha.core.states import limit_of
+from ha.plain import one_line
+from ha.turn import Turn
+
+# With the other lines and the first 512 bytes these leave a good part of the block free.
+PENALTIES_BYTES = 256
+WHY_BYTES = 1024
+ONE_WHY_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +25,9 @@ class Publisher:
     conf_on_shared_storage: bool
     version: str
 
-    def record(
-        self,
-        memory: Memory,
-        facts: Facts,
-        *,
-        wall_seconds: float,
-        conf_timestamp: int,
-    ) -> Record:
+    def record(self, turn: Turn, *, wall_seconds: float, conf_timestamp: int) -> Record:
         """Return the record of one turn; `wall_seconds` is now, for the dates shown to people."""
+        memory, facts = turn.memory, turn.facts
         epoch = wall_seconds - facts.now
         lines = [f"maintenance={memory.state is State.LOCAL_MAINTENANCE}"]
         lines += [f"state={memory.state.value}", "stopped=False"]
@@ -34,6 +36,7 @@ class Publisher:
             ends = memory.timer_started + float(getattr(facts.timing, limit))
             # Upstream prints the monotonic time here as if it were a date: one in 1970.
             lines.append(f"timeout={time.ctime(epoch + ends)}")
+        lines += _reasons(turn)
         return self._record(
             lines,
             timestamp=facts.now,
@@ -61,7 +64,12 @@ class Publisher:
         """
         state = State.AGENT_STOPPED.value
         return self._record(
-            [f"maintenance={maintenance}", f"state={state}", "stopped=True"],
+            [
+                f"maintenance={maintenance}",
+                f"state={state}",
+                "stopped=True",
+                "why=The agent has ended",
+            ],
             timestamp=now,
             score=0,
             engine=engine,
@@ -106,3 +114,19 @@ class Publisher:
             local_conf_timestamp=conf_timestamp,
             extra="".join(f"{line}\n" for line in [*head, *lines]),
         )
+
+
+def _reasons(turn: Turn) -> Iterator[str]:
+    """Yield what lowers the score and why the state is what it is; upstream has no such lines.
+
+    They come last and are bounded: a reader that knows upstream's lines has met them before.
+    """
+    taken = [
+        f"{penalty.name} {'all' if penalty.points is None else penalty.points}"
+        for penalty in turn.penalties
+        if penalty.points != 0
+    ]
+    if taken:
+        yield f"penalties={one_line(', '.join(taken), PENALTIES_BYTES)}"
+    whys = [f"{one_line(answer.why, ONE_WHY_BYTES)} [{answer.rule}]" for answer in turn.answers]
+    yield f"why={one_line('; '.join(whys), WHY_BYTES)}"

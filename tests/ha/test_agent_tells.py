@@ -152,6 +152,7 @@ def test_the_text_for_people_has_the_timeout_as_a_date_of_today(host: Host) -> N
         "state",
         "stopped",
         "timeout",
+        "why",
     ]
 
 
