@@ -18,7 +18,9 @@ _HEAD = """\
 
 Each turn, every 10 s or after an event, the rules of the present state are asked from the top. The
 first one that holds names the next state. The words under "says" are the agent's log line, the same
-as upstream's; `{...}` is filled in.
+as upstream's; `{...}` is filled in. The line ends with the rule's name after its state's, such as
+`[EngineDown/no-peer-scores-higher]`; so does `why=` on the whiteboard, and metrics and
+`python -m ha replay --explain` have the same names.
 
 - **asks for** an action: it is carried out at once, and the same state is asked again in the same
   turn with the result as a fact.
@@ -44,10 +46,14 @@ def _diagram() -> Iterator[str]:
     yield "```mermaid"
     yield "stateDiagram-v2"
     yield f"  [*] --> {State.START}"
+    arrows: dict[tuple[State, State], list[str]] = {}
     for state, rules in RULES.items():
         for rule in rules:
             if rule not in _EVERYWHERE and rule.goto is not state:
-                yield f"  {state} --> {rule.goto}: {_short(rule)}"
+                arrows.setdefault((state, rule.goto), []).append(_short(rule))
+    for (state, goto), conditions in arrows.items():
+        # One arrow for a pair of states: the words on several lie on top of each other.
+        yield f"  {state} --> {goto}: {'<br/>'.join(conditions)}"
     yield f"  {State.AGENT_STOPPED} --> [*]"
     yield "```"
     yield ""
@@ -57,10 +63,10 @@ def _diagram() -> Iterator[str]:
 def _tables() -> Iterator[str]:
     for state, rules in RULES.items():
         yield f"\n## {state}\n"
-        yield "| when | next state | says |"
-        yield "|---|---|---|"
+        yield "| rule | when | next state | says |"
+        yield "|---|---|---|---|"
         for rule in rules:
-            yield f"| {_when(rule)} | {_next(state, rule)} | {rule.why} |"
+            yield f"| `{rule.name}` | {_when(rule)} | {_next(state, rule)} | {rule.why} |"
 
 
 def _short(rule: Rule) -> str:
