@@ -4,7 +4,7 @@ The files and their keys are upstream's. The loaders are in `ha.config_files`.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from ha.core.score import ScoreSettings
 from ha.core.timing import Timing
 
 BLANK_UUID = "00000000-0000-0000-0000-000000000000"
-FILE_DOMAINS = ("nfs", "nfs3", "nfs4", "glusterfs", "posixfs", "localfs")
+MOUNTED_DOMAINS = ("nfs", "nfs3", "nfs4", "glusterfs")
+FILE_DOMAINS = (*MOUNTED_DOMAINS, "posixfs", "localfs")
 BLOCK_DOMAINS = ("iscsi", "fc")
+_MISSPELT_LIKENESS = 0.85
 
 
 class ConfigError(Exception):
@@ -36,6 +38,20 @@ def refuse_unknown(path: Path, written: Iterable[str], known: Iterable[str]) -> 
             like = difflib.get_close_matches(name, names, 1)
             remedy = f"Did you mean {like[0]}?" if like else f"Known are: {', '.join(names)}."
             raise ConfigError(path, name, "is unknown", remedy)
+
+
+def refuse_misspelt(path: Path, written: Iterable[str], known: Collection[str]) -> None:
+    """Raise ConfigError for a name that looks like a known one misspelt; others may be anything."""
+    names = list(written)
+    absent = sorted(set(known) - set(names))
+    for name in names:
+        if name not in known and (like := _like(name, absent)):
+            raise ConfigError(path, name, "is unknown", f"Did you mean {like}?")
+
+
+def _like(name: str, names: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(names), 1, _MISSPELT_LIKENESS)
+    return found[0] if found else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ hosted-engine.conf and ha.conf are `key=value` lines (a shell sources the first)
 broker.conf have sections. A missing agent.conf, broker.conf or ha.conf means the defaults.
 """
 
-import configparser
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -21,12 +20,15 @@ from ha.config import (
     refuse_unknown,
 )
 from ha.config_host import host_conf_of
+from ha.config_text import key_values_of, read_text, sections_in
 from ha.core.anomalies import AnomalySettings
 from ha.core.score import ScoreSettings
 from ha.core.timing import Timing
 
 MAX_PORT = 65535
+MOST = 1_000_000_000
 T = TypeVar("T", AnomalySettings, ScoreSettings, Timing)
+_DIGITS = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _EMAIL_KEYS = {
     "smtp-server": "smtp_server",
     "smtp-port": "smtp_port",
@@ -54,20 +56,8 @@ def read_hosted_engine_conf(path: Path) -> HostedEngineConf:
 
 
 def read_key_values(path: Path) -> dict[str, str]:
-    """Return the `key=value` lines of a file; raises ConfigError for a key that is there twice."""
-    values: dict[str, str] = {}
-    for number, line in enumerate(_read(path).splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise ConfigError(path, key, f"line {number} has no '='", "Write it as key=value")
-        if values.get(key, value) != value:
-            problem = f"is there twice, as {values[key]!r} and {value!r}"
-            raise ConfigError(path, key, problem, f"Remove one of the two (line {number})")
-        values[key] = value.strip('"') if value[:1] == '"' else value
-    return values
+    """Return the `key=value` lines of a file. Raises ConfigError."""
+    return key_values_of(path, read_text(path))
 
 
 def read_agent_conf(path: Path) -> AgentConf:
@@ -81,8 +71,13 @@ def read_agent_conf(path: Path) -> AgentConf:
 
 
 def read_broker_conf(path: Path) -> BrokerConf:
-    """Return broker.conf: [email], and a pattern for each event in [notify]. Raises ConfigError."""
-    sections = sections_of(path, ("email", "notify"))
+    """Return broker.conf, the defaults when there is no file. Raises ConfigError."""
+    return broker_conf_of(path, read_text(path)) if path.exists() else BrokerConf()
+
+
+def broker_conf_of(path: Path, text: str) -> BrokerConf:
+    """Return a broker.conf: [email], a pattern for each event in [notify]. Raises ConfigError."""
+    sections = sections_in(path, text, ("email", "notify"))
     email = sections.get("email", {})
     refuse_unknown(path, email, _EMAIL_KEYS)
     found: dict[str, Any] = {_EMAIL_KEYS[key]: value for key, value in email.items()}
@@ -92,6 +87,8 @@ def read_broker_conf(path: Path) -> BrokerConf:
             raise ConfigError(path, "smtp-port", "is no port", f"Use 1 to {MAX_PORT}, mostly 25")
     if "smtp_timeout_seconds" in found:
         timeout = _number(float, path, "smtp-timeout", found["smtp_timeout_seconds"])
+        if not timeout:
+            raise ConfigError(path, "smtp-timeout", "is 0", "Use more, as 10 seconds")
         found["smtp_timeout_seconds"] = timeout
     if "destination_emails" in found:
         addresses = (part.strip() for part in found["destination_emails"].split(","))
@@ -101,19 +98,11 @@ def read_broker_conf(path: Path) -> BrokerConf:
     return BrokerConf(**found)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"cannot be read: {error}"
-        raise ConfigError(path, "file", problem, "Check its owner, mode and content") from error
-
-
 def _patterns(path: Path, values: Mapping[str, str]) -> dict[str, str]:
     for event, pattern in values.items():
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             remedy = "Use words with | between them, like start|stop"
             raise ConfigError(path, event, f"is no regular expression: {error}", remedy) from error
     return dict(values)
@@ -121,20 +110,7 @@ def _patterns(path: Path, values: Mapping[str, str]) -> dict[str, str]:
 
 def sections_of(path: Path, known: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the sections of a file, none when there is no file. Raises ConfigError."""
-    parser = configparser.ConfigParser(interpolation=None)
-    if not path.exists():
-        return {}
-    try:
-        parser.read_string(_read(path))
-    except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
-        key = getattr(error, "option", error.section)
-        raise ConfigError(path, key, "is there twice", f"See line {error.lineno}") from error
-    except configparser.Error as error:
-        problem = str(error).replace("\n", " ")
-        raise ConfigError(path, "file", problem, "Write [section], then key=value lines") from error
-    sections = {name: dict(parser[name]) for name in parser.sections()}
-    refuse_unknown(path, sections, known)
-    return sections
+    return sections_in(path, read_text(path), known) if path.exists() else {}
 
 
 def values_of(kind: type[T], path: Path, values: Mapping[str, str]) -> T:
@@ -150,9 +126,11 @@ def values_of(kind: type[T], path: Path, values: Mapping[str, str]) -> T:
 
 def _number(kind: Callable[[str], Any], path: Path, key: str, text: str) -> Any:
     try:
-        value = kind(text)
+        value = kind(text if _DIGITS.fullmatch(text) else "no number")
     except ValueError as error:
         raise ConfigError(path, key, f"{text!r} is no number", "Write it in digits") from error
     if not value >= 0:
         raise ConfigError(path, key, f"{text} is less than 0", "Use 0 or more")
+    if value > MOST:
+        raise ConfigError(path, key, f"{text[:20]} is too much", f"Use {MOST} or less")
     return value

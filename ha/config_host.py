@@ -1,12 +1,18 @@
 """What hosted-engine.conf must say, and which of its keys belong together."""
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ha.config import BLOCK_DOMAINS, FILE_DOMAINS, ConfigError, HostedEngineConf
+from ha.config import (
+    BLOCK_DOMAINS,
+    FILE_DOMAINS,
+    MOUNTED_DOMAINS,
+    ConfigError,
+    HostedEngineConf,
+    refuse_misspelt,
+)
 from ha.core.record import MAX_HOST_ID
 
 MAX_PORT = 65535
@@ -28,8 +34,11 @@ REQUIRED_KEYS = (
     "host_id", "vmid", "fqdn", "domainType", "sdUUID", "bridge",
     "metadata_image_UUID", "metadata_volume_UUID", "lockspace_image_UUID", "lockspace_volume_UUID",
 )  # fmt: skip
-_MISSPELT_LIKENESS = 0.85
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+_HOST = re.compile(r"[A-Za-z0-9_\[:][A-Za-z0-9_.:%\[\]-]*")
+# netdevice(7): IFNAMSIZ is 16 with the closing NUL.
+_INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]{1,15}")
+_SERVER_PATH = re.compile(r"[A-Za-z0-9_\[][^\s:/]*[:/].*")
 _REDEPLOY = "Copy it from another host's file, or run hosted-engine --deploy"
 
 
@@ -38,11 +47,12 @@ def host_conf_of(path: Path, values: Mapping[str, str]) -> HostedEngineConf:
 
     A key that upstream does not have is kept, unless it looks like one misspelt.
     """
-    _refuse_misspelt(path, values)
+    refuse_misspelt(path, values, KNOWN_KEYS)
     for key in REQUIRED_KEYS:
         if not values.get(key):
             raise ConfigError(path, key, "is missing", _REDEPLOY)
     _require_uuids(path, values)
+    _require_names(path, values)
     _require_storage(path, values)
     _require_network_test(path, values)
     port = values.get("tcp_t_port")
@@ -75,15 +85,6 @@ def host_conf_of(path: Path, values: Mapping[str, str]) -> HostedEngineConf:
     )
 
 
-def _refuse_misspelt(path: Path, values: Mapping[str, str]) -> None:
-    absent = sorted(KNOWN_KEYS - values.keys())
-    for key in values:
-        if key not in KNOWN_KEYS:
-            like = difflib.get_close_matches(key, absent, 1, _MISSPELT_LIKENESS)
-            if like:
-                raise ConfigError(path, key, "is unknown", f"Did you mean {like[0]}?")
-
-
 def _require_uuids(path: Path, values: Mapping[str, str]) -> None:
     keys = [
         "vmid",
@@ -104,14 +105,30 @@ def _require_uuids(path: Path, values: Mapping[str, str]) -> None:
         raise ConfigError(path, missing, "is missing, its counterpart is there", _REDEPLOY)
 
 
+def _require_names(path: Path, values: Mapping[str, str]) -> None:
+    for key in ("fqdn", "gateway", "tcp_t_address"):
+        if values.get(key) and not _HOST.fullmatch(values[key]):
+            problem = f"{values[key]!r} is no name or address of a host"
+            raise ConfigError(path, key, problem, "Correct it")
+    if not _INTERFACE.fullmatch(values["bridge"]):
+        problem = f"{values['bridge']!r} is no name of a network"
+        raise ConfigError(path, "bridge", problem, "Write the bridge's name, as in: ip link")
+    if values.get("configured", "True") not in ("True", "False"):
+        problem = f"{values['configured']!r} is neither True nor False"
+        raise ConfigError(path, "configured", problem, "Write one of the two, or remove the line")
+
+
 def _require_storage(path: Path, values: Mapping[str, str]) -> None:
     kind = values["domainType"]
     known = FILE_DOMAINS + BLOCK_DOMAINS
     if kind not in known:
         raise ConfigError(path, "domainType", f"{kind!r} is unknown", f"Use one of {known}")
+    remedy = "Write the server and path, as server:/path"
     if kind in FILE_DOMAINS and not values.get("storage"):
-        remedy = "Write the server and path, as server:/path"
         raise ConfigError(path, "storage", f"is missing, domainType {kind} needs it", remedy)
+    if kind in MOUNTED_DOMAINS and not _SERVER_PATH.fullmatch(values["storage"]):
+        problem = f"{values['storage']!r} cannot be mounted"
+        raise ConfigError(path, "storage", problem, remedy)
     if kind == "iscsi" and not values.get("iqn"):
         raise ConfigError(path, "iqn", "is missing, domainType iscsi needs it", _REDEPLOY)
 

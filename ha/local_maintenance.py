@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ha.config import ConfigError, LocalMaintenance, Paths
+from ha.config import ConfigError, LocalMaintenance, Paths, refuse_misspelt
 from ha.config_files import read_key_values
 
-_ENGINE_KEY = "local_maintenance"
-_MANUAL_KEY = "local_maintenance_manual"
+KEYS = (_ENGINE_KEY, _MANUAL_KEY) = ("local_maintenance", "local_maintenance_manual")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -18,6 +17,7 @@ def load_local_maintenance(paths: Paths) -> LocalMaintenance:
     """Return the two flags; both are off when there is no file. Raises ConfigError."""
     path = paths.ha_conf
     values = read_key_values(path) if path.exists() else {}
+    refuse_misspelt(path, values, KEYS)
     return LocalMaintenance(
         engine=_flag(path, values, _ENGINE_KEY), manual=_flag(path, values, _MANUAL_KEY)
     )
@@ -33,6 +33,7 @@ def save_local_maintenance(paths: Paths, flags: LocalMaintenance) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         values = read_key_values(path)
+        refuse_misspelt(path, values, KEYS)
         values |= {_ENGINE_KEY: str(flags.engine), _MANUAL_KEY: str(flags.manual)}
         _replace(path, "".join(f"{key}={value}\n" for key, value in values.items()))
 

@@ -45,6 +45,16 @@ def test_a_word_that_is_no_flag_is_refused(paths: Paths) -> None:
         load_local_maintenance(paths)
 
 
+def test_a_key_misspelt_is_no_maintenance_forgotten(paths: Paths) -> None:
+    paths.ha_conf.parent.mkdir(parents=True)
+    paths.ha_conf.write_text("local_maintenence=True\n")
+    with pytest.raises(ConfigError, match="Did you mean local_maintenance?"):
+        load_local_maintenance(paths)
+    with pytest.raises(ConfigError, match="Did you mean local_maintenance?"):
+        save_local_maintenance(paths, LocalMaintenance(manual=True))
+    assert paths.ha_conf.read_text() == "local_maintenence=True\n"
+
+
 def test_a_reader_never_sees_half_a_file(paths: Paths) -> None:
     both, none = LocalMaintenance(True, True), LocalMaintenance()
     save_local_maintenance(paths, none)
