@@ -70,7 +70,7 @@ def serve_agent(paths: Paths) -> None:
             settings, domain.prepared(domain.configuration), clock=clock, threads=threads
         ),
         bell=QueueBell(),
-        recorder=FlightRecorder(paths.recording, seed=int(clock.wall())),
+        recorder=FlightRecorder(paths.recording, int(clock.wall()), wall=clock.wall),
         anomalies=WatchFile(paths.anomalies),
         hostname=socket.gethostname(),
     )
