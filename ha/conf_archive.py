@@ -1,19 +1,24 @@
 """The shared configuration: a small tar on a volume of its own, from which every host is set up.
 
-Upstream refuses an archive of any other size than 20480 bytes, so ours has exactly that.
+Upstream refuses an archive of any other size than 20480 bytes, so ours has exactly that. Headers
+are read one by one here: `tarfile` follows links and believes sizes that no archive can have.
 """
 
+import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ha.direct_io import read_direct, write_direct
 from ha.storage_domain import StorageError
+from ha.whole_file import write_whole
 
 ARCHIVE_BYTES = 20480
 MEMBERS = ("version", "fhanswers.conf", "hosted-engine.conf", "broker.conf", "vm.conf")
 ARCHIVE_VERSION = "2.5.2"
+CHANGED = "Update failed. The configuration file was changed by somebody else, try again."
+_NO_ARCHIVE = "There is no shared configuration"
 
 
 def pack(files: Mapping[str, str]) -> bytes:
@@ -33,34 +38,84 @@ def pack(files: Mapping[str, str]) -> bytes:
 
 
 def unpack(data: bytes) -> Mapping[str, str]:
-    """Return the files of an archive; raises StorageError when it is not one or not whole."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            members = {info.name: archive.extractfile(info) for info in archive}
-            files = {
-                name: member.read().decode("utf-8")
-                for name, member in members.items()
-                if member is not None
-            }
-    except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise StorageError(f"There is no shared configuration: {error}") from error
+    """Return the files of an archive; raises StorageError when it is not one or not whole.
+
+    It must hold the five files, each once and each a plain one, and nothing else.
+    """
+    files: dict[str, str] = {}
+    for name, content in _members(data):
+        if name not in MEMBERS:
+            raise StorageError(f"{_NO_ARCHIVE}: {name!r} does not belong into it")
+        if name in files:
+            raise StorageError(f"{_NO_ARCHIVE}: {name} is there twice")
+        try:
+            files[name] = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise StorageError(f"{_NO_ARCHIVE}: {name} is not UTF-8: {error}") from error
     missing = [name for name in MEMBERS if name not in files]
     if missing:
         raise StorageError(f"The shared configuration lacks {', '.join(missing)}")
     return files
 
 
-def read_archive(volume: Path) -> Mapping[str, str]:
-    """Read the archive from its volume; raises StorageError."""
+def _members(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file. Raises StorageError."""
+    if len(data) != ARCHIVE_BYTES:
+        raise StorageError(f"{_NO_ARCHIVE}: {len(data)} bytes, not {ARCHIVE_BYTES}")
+    start = 0
+    while any(header := data[start : start + tarfile.BLOCKSIZE]):
+        try:
+            info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+        except (tarfile.TarError, ValueError) as error:
+            raise StorageError(f"{_NO_ARCHIVE}: {error} at byte {start}") from error
+        if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.name.endswith("/"):
+            raise StorageError(f"{_NO_ARCHIVE}: {info.name!r} is no plain file")
+        content_at = start + tarfile.BLOCKSIZE
+        if not 0 <= info.size <= ARCHIVE_BYTES - content_at - tarfile.BLOCKSIZE:
+            raise StorageError(f"{_NO_ARCHIVE}: {info.name!r} has {info.size} bytes")
+        yield info.name, data[content_at : content_at + info.size]
+        start = content_at - -info.size // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+
+
+def read_raw(volume: Path) -> bytes:
+    """Read the archive's bytes from its volume; raises StorageError."""
     try:
-        return unpack(read_direct(volume, 0, ARCHIVE_BYTES))
+        return read_direct(volume, 0, ARCHIVE_BYTES)
     except OSError as error:
         raise StorageError(f"{volume}: {error.strerror or error}") from error
 
 
+def read_archive(volume: Path) -> Mapping[str, str]:
+    """Read the files of the archive from its volume; raises StorageError."""
+    return unpack(read_raw(volume))
+
+
 def write_archive(volume: Path, files: Mapping[str, str]) -> None:
     """Write the archive to its volume and read it back; raises StorageError."""
+    _write(volume, pack(files))
+
+
+def update_archive(
+    volume: Path, seen: bytes, files: Mapping[str, str], *, keep: Callable[[bytes], object]
+) -> None:
+    """Write other files in place of the archive that was `seen`, which `keep` gets before.
+
+    Raises StorageError, also when somebody else has changed it since it was seen; then nothing is
+    written.
+    """
     data = pack(files)
+    keep(seen)
+    if checksum(read_raw(volume)) != checksum(seen):
+        raise StorageError(CHANGED)
+    _write(volume, data)
+
+
+def checksum(data: bytes) -> str:
+    """Return the SHA-256 of an archive."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write(volume: Path, data: bytes) -> None:
     try:
         write_direct(volume, 0, data)
     except OSError as error:
@@ -76,10 +131,6 @@ def refresh_vm_conf(volume: Path, vm_conf: Path) -> None:
     try:
         if vm_conf.is_file() and vm_conf.read_text(encoding="utf-8") == text:
             return
-        vm_conf.parent.mkdir(parents=True, exist_ok=True)
-        fresh = vm_conf.with_name(f".{vm_conf.name}.new")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.chmod(0o640)
-        fresh.replace(vm_conf)
+        write_whole(vm_conf, text, mode=0o640)
     except OSError as error:
         raise StorageError(f"{vm_conf}: {error.strerror or error}") from error

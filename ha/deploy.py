@@ -31,6 +31,7 @@ from ha.services import Services, ServicesFailed
 from ha.storage_connect import mount_storage, prepare_links, verify_devices
 from ha.storage_domain import StorageDomain, StorageError, storage_domain_of
 from ha.storage_owner import own_devices
+from ha.whole_file import write_whole
 
 UNITS = ("ovirt-ha-broker", "ovirt-ha-agent")
 PUBLISH_LIMIT_SECONDS = 240.0
@@ -192,22 +193,13 @@ def _block(domain: StorageDomain, host_id: int, tools: Tools) -> bytes | None:
 def _write_host_files(
     paths: Paths, files: Mapping[str, str], answers: Mapping[str, Answer]
 ) -> None:
-    write_file(paths.broker_conf, files["broker.conf"], mode=0o644)
+    write_whole(paths.broker_conf, files["broker.conf"], mode=0o644)
     if not paths.ha_conf.exists():
         flags = "local_maintenance=False\nlocal_maintenance_manual=False\n"
-        write_file(paths.ha_conf, flags, mode=0o644)
-    write_file(paths.vm_conf, files["vm.conf"], mode=0o640)
-    write_file(paths.answers_conf, format_answers(answers), mode=0o640)
-    write_file(paths.hosted_engine_conf, files["hosted-engine.conf"], mode=0o644)
-
-
-def write_file(place: Path, text: str, *, mode: int) -> None:
-    """Write a file of the host's in one step. Raises OSError."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f".{place.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.chmod(mode)
-    fresh.replace(place)
+        write_whole(paths.ha_conf, flags, mode=0o644)
+    write_whole(paths.vm_conf, files["vm.conf"], mode=0o640)
+    write_whole(paths.answers_conf, format_answers(answers), mode=0o640)
+    write_whole(paths.hosted_engine_conf, files["hosted-engine.conf"], mode=0o644)
 
 
 def _start_services(domain: StorageDomain, host_id: int, tools: Tools) -> None:

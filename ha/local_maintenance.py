@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ha.config import ConfigError, LocalMaintenance, Paths, refuse_misspelt
 from ha.config_files import read_key_values
+from ha.whole_file import write_whole
 
 KEYS = (_ENGINE_KEY, _MANUAL_KEY) = ("local_maintenance", "local_maintenance_manual")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
@@ -35,7 +36,7 @@ def save_local_maintenance(paths: Paths, flags: LocalMaintenance) -> None:
         values = read_key_values(path)
         refuse_misspelt(path, values, KEYS)
         values |= {_ENGINE_KEY: str(flags.engine), _MANUAL_KEY: str(flags.manual)}
-        _replace(path, "".join(f"{key}={value}\n" for key, value in values.items()))
+        write_whole(path, "".join(f"{key}={value}\n" for key, value in values.items()))
 
 
 def _flag(path: Path, values: dict[str, str], key: str) -> bool:
@@ -55,16 +56,3 @@ def _locked(path: Path) -> Iterator[None]:
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 yield
                 return
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        old = path.stat()
-        os.chown(fresh, old.st_uid, old.st_gid)
-        fresh.chmod(old.st_mode & 0o7777)
-    fresh.replace(path)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ha.answers import Answer, Answers, AnswersError, format_answers, read_answers
 from ha.cli.host import Host, Refused
-from ha.deploy import DeployFailed, Tools, deploy, write_file
+from ha.deploy import DeployFailed, Tools, deploy
+from ha.whole_file import write_whole
 
 ALREADY = "The hosted engine has already been deployed on this host"
 ANSWERS_FOLDER = Path("var/lib/ovirt-hosted-engine-setup/answers")
@@ -66,6 +67,6 @@ def _keep(host: Host, answers: Mapping[str, Answer], places: list[Path]) -> None
     text = format_answers(Answers(answers).values)
     for place in places:
         try:
-            write_file(place, text, mode=0o640)
+            write_whole(place, text, mode=0o640)
         except OSError as error:
             host.complain(f"The answers could not be kept: {place}: {error.strerror}")
