@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from ha.core import leases
+
 MEBIBYTE = 1024 * 1024
 ALIGN_BYTES = MEBIBYTE  # what hosted engine has always used: sanlock's default
 SECTORS = (512, 4096)
@@ -153,23 +155,7 @@ def _text(field: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in raw.rstrip(b"\0").decode("latin-1"))
 
 
-def _table() -> tuple[int, ...]:
-    table = []
-    for number in range(256):
-        value = number
-        for _ in range(8):
-            value = (value >> 1) ^ 0x82F63B78 if value & 1 else value >> 1
-        table.append(value)
-    return tuple(table)
-
-
-_CRC = _table()
-
-
 @lru_cache(maxsize=4096)
 def crc32c(data: bytes) -> int:
-    """Return sanlock's checksum: CRC-32C from ~1 on, not inverted at the end."""
-    value = 0xFFFFFFFE
-    for byte in data:
-        value = _CRC[(value ^ byte) & 0xFF] ^ (value >> 8)
-    return value
+    """Return sanlock's checksum; most of a lockspace's slots are the same."""
+    return leases.crc32c(data)

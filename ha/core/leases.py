@@ -1,13 +1,15 @@
-"""The leases on host ids in a sanlock lockspace, as they are on the storage.
+"""sanlock's leases, as they are on the storage: those on host ids, and the engine VM's.
 
-One sector a host id, from 1; sanlock's `struct leader_record` (src/leader.h), little-endian. A free
-lease has timestamp 0; one in use is written anew at every renewal.
+A lockspace has one sector a host id, from 1; a lease on a resource (here: the engine VM) has its
+owner in its first sector. Both are sanlock's `struct leader_record` (src/leader.h), little-endian.
+A free lease has timestamp 0; one on a host id is written anew at every renewal.
 """
 
 import struct
 from dataclasses import dataclass
 
 DELTA_DISK_MAGIC = 0x12212010
+PAXOS_DISK_MAGIC = 0x06152010
 ALIGN_1M_FLAG = 0x10
 # How many host ids an area of 1 MiB has, by the size of a sector (sanlock's size_to_max_hosts).
 HOST_IDS = {512: 2000, 4096: 250}
@@ -15,6 +17,7 @@ DEFAULT_IO_TIMEOUT_SECONDS = 10
 # sanlock's WATCHDOG_FIRE_TIMEOUT, which a dead host is given to reset itself.
 _WATCHDOG_SECONDS = 60
 _LEADER = struct.Struct("<IIIIQQQQQ48s48sQQIHH")
+_CHECKED_BYTES = 168
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,47 @@ class Lease:
     io_timeout_seconds: int
     sector_bytes: int
     align_1m: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """What sanlock says about one host id of a lockspace; state as in `sanlock host_status`."""
+
+    host_id: int
+    state: str
+    generation: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who took a resource's lease last; with `timestamp` 0 it was given back.
+
+    `generation` counts the lives of the host id: one that joins again has the next.
+    """
+
+    host_id: int
+    generation: int
+    timestamp: int
+
+
+def read_ownership(sector: bytes, space_name: str, name: str) -> Ownership | None:
+    """Return who holds the lease of this name; None when the sector holds no such lease."""
+    if len(sector) < _LEADER.size:
+        return None
+    fields = _LEADER.unpack_from(sector)
+    sound = fields[0] == PAXOS_DISK_MAGIC and fields[13] == crc32c(sector[:_CHECKED_BYTES])
+    if not sound or (_text(fields[9]), _text(fields[10])) != (space_name, name):
+        return None
+    return Ownership(host_id=fields[6], generation=fields[7], timestamp=fields[11])
+
+
+def crc32c(data: bytes) -> int:
+    """Return sanlock's checksum: CRC-32C from ~1 on, not inverted at the end."""
+    value = 0xFFFFFFFE
+    for byte in data:
+        value = _CRC32C[(value ^ byte) & 0xFF] ^ (value >> 8)
+    return value
 
 
 def read_leases(area: bytes, sector_bytes: int) -> tuple[Lease, ...]:
@@ -54,9 +98,24 @@ def renewal_seconds(io_timeout_seconds: int) -> int:
     return 2 * io_timeout_seconds
 
 
+def lost_seconds(io_timeout_seconds: int) -> int:
+    """After how long without a renewal a host has lost its lease, and sanlock kills its VM."""
+    return 8 * io_timeout_seconds
+
+
 def dead_seconds(io_timeout_seconds: int) -> int:
     """After how long without a renewal sanlock takes a host for dead."""
-    return 8 * io_timeout_seconds + _WATCHDOG_SECONDS
+    return lost_seconds(io_timeout_seconds) + _WATCHDOG_SECONDS
+
+
+def longest_acquire_seconds(io_timeout_seconds: int) -> int:
+    """How long taking the lease of a host that has just died may last: seven more accesses."""
+    return dead_seconds(io_timeout_seconds) + 7 * io_timeout_seconds
+
+
+def longest_join_seconds(io_timeout_seconds: int) -> int:
+    """How long taking a host id may last whose last holder has just died."""
+    return dead_seconds(io_timeout_seconds) + 6 * io_timeout_seconds
 
 
 def _lease(host_id: int, area: bytes, offset_bytes: int) -> Lease | None:
@@ -79,3 +138,16 @@ def _lease(host_id: int, area: bytes, offset_bytes: int) -> Lease | None:
 
 def _text(field: bytes) -> str:
     return field.rstrip(b"\0").decode("ascii", "replace")
+
+
+def _crc32c_table() -> tuple[int, ...]:
+    table = []
+    for number in range(256):
+        value = number
+        for _ in range(8):
+            value = (value >> 1) ^ 0x82F63B78 if value & 1 else value >> 1
+        table.append(value)
+    return tuple(table)
+
+
+_CRC32C = _crc32c_table()

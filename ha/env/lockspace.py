@@ -12,7 +12,8 @@ from time import sleep
 
 import sanlock
 
-from ha.env.ports import HostIdTaken, LeaseHolder, LockspaceFailed
+from ha.core.leases import LeaseHolder
+from ha.env.ports import HostIdTaken, LockspaceFailed
 
 JOIN_ATTEMPTS = 5
 JOIN_PAUSE_SECONDS = 5.0

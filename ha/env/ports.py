@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ha.core.leases import LeaseHolder
 from ha.core.sighting import VmSighting
 from ha.env.time_ports import Clock, Threads
 
@@ -85,16 +86,6 @@ class Whiteboard(Protocol):
 
     def write_block(self, host_id: int, block: bytes) -> None:
         """Write one block and read it back from storage (LostWrite)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseHolder:
-    """What sanlock says about one host id of a lockspace; state as in `sanlock host_status`."""
-
-    host_id: int
-    state: str
-    generation: int
-    timestamp: int
 
 
 @dataclass(frozen=True, slots=True)

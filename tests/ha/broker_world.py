@@ -4,9 +4,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ha.core.leases import LeaseHolder
 from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
 from ha.core.sighting import VmSighting, VmState
-from ha.env.ports import BrokerEnv, HostIdTaken, LeaseHolder, LockspaceFailed, WhiteboardFailed
+from ha.env.ports import BrokerEnv, HostIdTaken, LockspaceFailed, WhiteboardFailed
 from ha.env.threads import HostThreads
 from tests.ha.fakes import FakeClock
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ha.core.leases import HOST_IDS, read_leases
-from ha.env.ports import LeaseHolder, LockspaceFailed
+from ha.core.leases import HOST_IDS, LeaseHolder, read_leases
+from ha.env.ports import LockspaceFailed
 
 MIB = 1024 * 1024
 LEADER = struct.Struct("<IIIIQQQQQ48s48sQQIHH")

@@ -10,7 +10,7 @@ import pytest
 
 sanlock = pytest.importorskip("sanlock", reason="the distribution's sanlock binding is missing")
 
-from ha.core.leases import read_leases, sector_bytes_of  # noqa: E402
+from ha.core.leases import LeaseHolder, read_leases, sector_bytes_of  # noqa: E402
 from ha.env.lockspace import (  # noqa: E402  (needs the binding)
     SanlockLockspace,
     initialise_lease,
@@ -18,7 +18,7 @@ from ha.env.lockspace import (  # noqa: E402  (needs the binding)
     joined_as,
     lockspace_name,
 )
-from ha.env.ports import HostIdTaken, LeaseHolder, Lockspace, LockspaceFailed  # noqa: E402
+from ha.env.ports import HostIdTaken, Lockspace, LockspaceFailed  # noqa: E402
 from tests.ha.broker_world import MemoryLockspace  # noqa: E402
 
 MIB = 1024 * 1024
