@@ -43,6 +43,7 @@ def test_a_bar_lies_where_its_seconds_are() -> None:
     assert begins[0] == drawing.LEFT
     assert abs(begins[0] + widths[0] - begins[1]) < 0.2
     assert abs(widths[1] / widths[0] - 8) < 0.1
+    assert abs(begins[1] + widths[1] - (drawing.LEFT + drawing.WIDTH)) < 0.2
 
 
 def test_texts_of_marks_at_the_same_moment_do_not_cover_each_other() -> None:
