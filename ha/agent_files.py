@@ -2,12 +2,12 @@
 
 import logging
 import socket
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ha.conf_archive import refresh_vm_conf
+from ha.conf_archive import read_archive, refresh_file
 from ha.config import ConfigError, Settings
+from ha.config_files import broker_conf_of
 from ha.env.time_ports import Clock, Threads
 from ha.errand import Errand, Unfinished
 from ha.execute import ConfUnavailable
@@ -55,9 +55,11 @@ class HostFiles:
     ) -> None:
         self._paths = settings.paths
         self._maintenance = False
+        self._conf_volume = conf_volume
+        self._complaint = ""
         self._refreshing = Errand(
             "refresh-vm-conf",
-            partial(refresh_vm_conf, conf_volume, settings.paths.vm_conf),
+            self._fetch,
             StorageError,
             limit_seconds,
             clock=clock,
@@ -73,11 +75,25 @@ class HostFiles:
         return self._maintenance
 
     def refresh(self) -> None:
-        """Fetch vm.conf from the shared configuration. Raises ConfUnavailable."""
+        """Fetch vm.conf and broker.conf from the shared configuration. Raises ConfUnavailable."""
         try:
             self._refreshing.ask()
         except (StorageError, Unfinished) as error:
             raise ConfUnavailable(str(error)) from error
+
+    def _fetch(self) -> None:
+        files = read_archive(self._conf_volume)
+        refresh_file(self._paths.vm_conf, files["vm.conf"], mode=0o640)
+        complaint = ""
+        try:
+            broker_conf_of(Path("broker.conf"), files["broker.conf"])
+            refresh_file(self._paths.broker_conf, files["broker.conf"], mode=0o644)
+        except ConfigError as error:
+            # This host's own copy goes on being used.
+            complaint = f"The shared configuration: {error}"
+        if complaint and complaint != self._complaint:
+            log.error("%s", complaint)
+        self._complaint = complaint
 
     def vm_xml(self) -> str:
         """Return the XML to start the VM with here. Raises ConfUnavailable."""

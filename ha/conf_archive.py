@@ -122,15 +122,14 @@ def _write(volume: Path, data: bytes) -> None:
         raise StorageError(f"{volume}: {error.strerror or error}") from error
 
 
-def refresh_vm_conf(volume: Path, vm_conf: Path) -> None:
-    """Fetch vm.conf from the archive, replacing the host's copy in one step if it differs.
+def refresh_file(path: Path, text: str, *, mode: int) -> None:
+    """Replace the host's copy of one of the archive's files if it differs.
 
-    Raises StorageError, also when the copy cannot be written.
+    Raises StorageError when it cannot be written.
     """
-    text = read_archive(volume)["vm.conf"]
     try:
-        if vm_conf.is_file() and vm_conf.read_text(encoding="utf-8") == text:
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
             return
-        write_whole(vm_conf, text, mode=0o640)
-    except OSError as error:
-        raise StorageError(f"{vm_conf}: {error.strerror or error}") from error
+        write_whole(path, text, mode=mode)
+    except (OSError, UnicodeError) as error:
+        raise StorageError(f"{path}: {error}") from error

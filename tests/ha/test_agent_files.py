@@ -67,6 +67,35 @@ def test_a_configuration_that_cannot_be_fetched_is_told(files: HostFiles) -> Non
         files.refresh()
 
 
+def put_archive(volume: Path, **files: str) -> None:
+    named = {name: files.get(name.partition(".")[0], "") for name in MEMBERS}
+    volume.write_bytes(pack(named))
+
+
+def test_vm_conf_and_broker_conf_are_fetched(files: HostFiles, tmp_path: Path) -> None:
+    paths = settings_for(tmp_path).paths
+    put_archive(tmp_path / "configuration", vm="memSize=1\n", broker="[email]\nsmtp-port=26\n")
+    files.refresh()
+    assert paths.vm_conf.read_text() == "memSize=1\n"
+    assert paths.broker_conf.read_text() == "[email]\nsmtp-port=26\n"
+    before = paths.broker_conf.stat().st_ino
+    files.refresh()
+    assert paths.broker_conf.stat().st_ino == before
+
+
+def test_a_shared_broker_conf_that_is_wrong_is_told_once_and_not_taken(
+    files: HostFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = settings_for(tmp_path).paths
+    paths.broker_conf.write_text("[email]\nsmtp-port=25\n")
+    put_archive(tmp_path / "configuration", vm="memSize=1\n", broker="[email]\nsmtp-prot=26\n")
+    files.refresh()
+    files.refresh()
+    assert paths.broker_conf.read_text() == "[email]\nsmtp-port=25\n"
+    assert paths.vm_conf.read_text() == "memSize=1\n"
+    assert caplog.text.count("Did you mean smtp-port?") == 1
+
+
 def test_a_configuration_volume_that_hangs_costs_a_moment_only(
     files: HostFiles, tmp_path: Path
 ) -> None:
