@@ -1,7 +1,8 @@
-"""`python3 -m ha agent | broker | replay FILE | whiteboard show [--json] FILE`."""
+"""`python3 -m ha agent | broker | replay [--explain] FILE | whiteboard show [--json] FILE`."""
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ha.config import ConfigError, Paths
 from ha.daemon_log import crash_loudly, set_up_log
 from ha.replay import replay_main
+from ha.replay_text import explain_main
 from ha.whiteboard_show import show_main
 
 FAILURE = 1
@@ -30,9 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, says in (("agent", "decide about the engine VM"), ("broker", "monitors and storage")):
         daemon = verbs.add_parser(name, help=f"the daemon: {says}")
         daemon.set_defaults(run=_serve, daemon=name)
-    replay = verbs.add_parser("replay", help="print what the core decides on recorded observations")
-    replay.add_argument("file", type=Path, help="a recording, plain or gzipped")
-    replay.set_defaults(run=lambda options: replay_main(options.file, sys.stdout, sys.stderr))
+    _add_replay(verbs.add_parser("replay", help="decide again what was recorded, and say why"))
     whiteboard = verbs.add_parser("whiteboard", help="look at a whiteboard")
     show = whiteboard.add_subparsers(required=True, metavar="VERB").add_parser(
         "show", help="print its blocks, each judged on its own"
@@ -43,6 +43,22 @@ def _parser() -> argparse.ArgumentParser:
         run=lambda options: show_main(options.file, options.json, sys.stdout, sys.stderr)
     )
     return parser
+
+
+def _add_replay(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument("file", type=Path, help="a recording, plain or gzipped")
+    form = replay.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON line a turn (the default)")
+    form.add_argument("--explain", action="store_true", help="tell a person what happened and why")
+    replay.add_argument("--all", action="store_true", help="explain turns that were alike too")
+    replay.set_defaults(run=_replay)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader may have seen enough
+    if options.explain:
+        return explain_main(options.file, options.all, sys.stdout, sys.stderr)
+    return replay_main(options.file, sys.stdout, sys.stderr)
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -1,22 +1,40 @@
-"""Replay recorded turns: feed the observations alone to the core, print what it decides."""
+"""Replay recorded turns: feed the observations alone to the core, see what it decides."""
 
 import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from ha.core.actions import Action
-from ha.core.facts import Memory
+from ha.core.facts import Memory, Observation
 from ha.core.score import CoreSettings, ScoreSettings
 from ha.core.timing import Timing
 from ha.recording import BadRecording, decision_of, mapping, memory_from, observation_from
-from ha.turn import take_turn
+from ha.turn import Turn, take_turn
 
 BAD_INPUT = 2
+READ_ERRORS = (OSError, EOFError, zlib.error, BadRecording)
+"""What reading a recording raises."""
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One recorded turn, decided again."""
+
+    seed: object
+    step: int
+    """Counted from the beginning of the agent's life, from 0."""
+    wall: float | None
+    """Seconds since 1970, if the recording tells."""
+    settings: CoreSettings
+    seen: Observation
+    turn: Turn
+    recorded: Mapping[str, Any] | None
+    """What the recording says was decided."""
 
 
 def replay_main(path: Path, out: TextIO, err: TextIO) -> int:
@@ -25,21 +43,60 @@ def replay_main(path: Path, out: TextIO, err: TextIO) -> int:
     Returns 0, or 2 with one line on `err` and nothing on `out` when the file is no recording.
     """
     try:
-        decisions = list(replay(path))
-    except (OSError, EOFError, zlib.error, BadRecording) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        err.write(f"replay: {path}: {problem}\n")
+        decisions = [
+            {"seed": one.seed, "step": one.step, **decision_of(one.turn)} for one in replay(path)
+        ]
+    except READ_ERRORS as error:
+        err.write(f"replay: {path}: {problem_of(error)}\n")
         return BAD_INPUT
     for decision in decisions:
         out.write(json.dumps(decision) + "\n")
     return 0
 
 
-def replay(path: Path) -> Iterator[dict[str, object]]:
-    """Yield what the core decides in each step of each trace.
+def problem_of(error: Exception) -> str:
+    """Say in one line why a recording could not be read."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def replay(path: Path) -> Iterator[Replayed]:
+    """Yield each step of each trace, as the core decides it now.
 
     Raises BadRecording, and OSError, EOFError or zlib.error when the file cannot be read.
     """
+    last = _FIRST
+    for number, line in lines_of(path):
+        last, steps = _line(line, last, f"line {number}")
+        yield from steps
+
+
+def replay_what_is_whole(path: Path) -> Iterator[Replayed | BadRecording]:
+    """Yield the same, and the trouble in place of a line that cannot be replayed.
+
+    A line that continues one that is missing cannot be: the memory is not known. Raises as replay.
+    """
+    last: _Life | None = None
+    lost = False
+    for number, line in lines_of(path):
+        where = f"line {number}"
+        try:
+            if last is None and _trace(line, where).get("continues"):
+                if not lost:
+                    lost = True
+                    yield BadRecording(
+                        f"{where}: continues what is not here; nor are those after it"
+                    )
+                continue
+            last, steps = _line(line, last or _FIRST, where)
+            lost = False
+            yield from steps
+        except BadRecording as trouble:
+            last = None
+            yield trouble
+
+
+def lines_of(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a recording, plain or gzipped, with their numbers. Raises as replay."""
     data = path.read_bytes()
     if data.startswith(_GZIP_MAGIC):
         data = gzip.decompress(data)
@@ -50,14 +107,7 @@ def replay(path: Path) -> Iterator[dict[str, object]]:
     traces = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not traces:
         raise BadRecording("holds no trace")
-    last = _Life(None, Memory(), CoreSettings(0, 0))
-    for number, line in traces:
-        trace = _trace(line, f"line {number}")
-        life = _life(trace, last, f"line {number}")
-        for index, step in enumerate(trace["steps"], life.steps):
-            last = _step(life, step, f"line {number}: step {index}")
-            yield {"seed": last.seed, "step": index, **last.decision}
-            life = last
+    return traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +118,19 @@ class _Life:
     memory: Memory
     settings: CoreSettings
     steps: int = 0
-    decision: Mapping[str, object] = field(default_factory=dict)
+
+
+_FIRST = _Life(None, Memory(), CoreSettings(0, 0))
+
+
+def _line(line: str, last: _Life, where: str) -> tuple[_Life, list[Replayed]]:
+    trace = _trace(line, where)
+    life = _life(trace, last, where)
+    steps = []
+    for index, step in enumerate(trace["steps"], life.steps):
+        life, one = _step(life, trace, step, f"{where}: step {index}")
+        steps.append(one)
+    return life, steps
 
 
 def _trace(line: str, where: str) -> Mapping[str, Any]:
@@ -107,8 +169,11 @@ def _settings(plain: CoreSettings, value: Mapping[str, Any], where: str) -> Core
         raise BadRecording(f"{where}: settings: {error}") from error
 
 
-def _step(life: _Life, step: object, where: str) -> _Life:
-    found = mapping(mapping(step, where).get("observation"), f"{where}: observation")
+def _step(
+    life: _Life, trace: Mapping[str, Any], step: object, where: str
+) -> tuple[_Life, Replayed]:
+    recorded = mapping(step, where)
+    found = mapping(recorded.get("observation"), f"{where}: observation")
     seen = observation_from(found, where)
 
     def perform(action: Action) -> bool:
@@ -116,4 +181,14 @@ def _step(life: _Life, step: object, where: str) -> _Life:
         return bool(found.get(key, True))
 
     turn = take_turn(life.memory, seen, life.settings, perform)
-    return replace(life, memory=turn.memory, steps=life.steps + 1, decision=decision_of(turn))
+    wall, decision = trace.get("wall"), recorded.get("decision")
+    one = Replayed(
+        seed=life.seed,
+        step=life.steps,
+        wall=wall if isinstance(wall, int | float) else None,
+        settings=life.settings,
+        seen=seen,
+        turn=turn,
+        recorded=decision if isinstance(decision, dict) else None,
+    )
+    return replace(life, memory=turn.memory, steps=life.steps + 1), one
