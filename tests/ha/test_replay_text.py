@@ -92,6 +92,7 @@ def test_a_turn_says_what_was_seen_which_rule_fired_and_which_did_not(
     assert "not global-maintenance (it is off); vm-unknown (the VM here is down);" in start
     assert "liveness-unknown (it is known who is alive)" in start
     assert "rule EngineStart/request-start-vm: Starting the engine VM" in start
+    assert start.count("global-maintenance (it is off)") == 1  # not again in the next state
     assert "did START_VM: accepted" in start
     assert "rule EngineStart/start-vm-accepted: Engine VM started" in start
     assert start.endswith("score 3400: nothing is taken off")
@@ -155,6 +156,7 @@ def test_each_life_of_the_agent_begins_anew(path: Path, night: Night) -> None:
         "== host id 1, agent's life 1 ==",
         "== host id 1, agent's life 2 ==",
     ]
+    assert len([block for block in blocks if "saw here VM down" in block]) == 2
 
 
 def test_a_decision_that_would_be_another_today_is_marked(path: Path, night: Night) -> None:
