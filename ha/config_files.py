@@ -22,6 +22,7 @@ from ha.config import (
 from ha.config_host import host_conf_of
 from ha.config_text import key_values_of, read_text, sections_in
 from ha.core.anomalies import AnomalySettings
+from ha.core.bounds import unsafe
 from ha.core.score import ScoreSettings
 from ha.core.timing import Timing
 
@@ -29,7 +30,7 @@ MAX_PORT = 65535
 MOST = 1_000_000_000
 T = TypeVar("T", AnomalySettings, ScoreSettings, Timing)
 _DIGITS = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
-_EMAIL_KEYS = {
+EMAIL_KEYS = {
     "smtp-server": "smtp_server",
     "smtp-port": "smtp_port",
     "smtp-timeout": "smtp_timeout_seconds",
@@ -61,13 +62,20 @@ def read_key_values(path: Path) -> dict[str, str]:
 
 
 def read_agent_conf(path: Path) -> AgentConf:
-    """Return agent.conf: sections [score] and [timing], each key optional. Raises ConfigError."""
+    """Return agent.conf: sections [score] and [timing], each key optional.
+
+    Raises ConfigError, also for a timing that is not safe.
+    """
     sections = sections_of(path, ("score", "timing"))
     score = values_of(ScoreSettings, path, sections.get("score", {}))
     if score.cpu_load_penalty_min > score.cpu_load_penalty_max:
         problem = f"{score.cpu_load_penalty_min} is more than cpu-load-penalty-max"
         raise ConfigError(path, "cpu-load-penalty-min", problem, "Set it to the same or less")
-    return AgentConf(score, values_of(Timing, path, sections.get("timing", {})))
+    timing = values_of(Timing, path, sections.get("timing", {}))
+    for wrong in unsafe(timing):
+        problem = f"{getattr(timing, wrong.setting):g} is not safe: {wrong.why}"
+        raise ConfigError(path, wrong.setting, problem, f"Set it to {wrong.least:g} or more")
+    return AgentConf(score, timing)
 
 
 def read_broker_conf(path: Path) -> BrokerConf:
@@ -79,8 +87,8 @@ def broker_conf_of(path: Path, text: str) -> BrokerConf:
     """Return a broker.conf: [email], a pattern for each event in [notify]. Raises ConfigError."""
     sections = sections_in(path, text, ("email", "notify"))
     email = sections.get("email", {})
-    refuse_unknown(path, email, _EMAIL_KEYS)
-    found: dict[str, Any] = {_EMAIL_KEYS[key]: value for key, value in email.items()}
+    refuse_unknown(path, email, EMAIL_KEYS)
+    found: dict[str, Any] = {EMAIL_KEYS[key]: value for key, value in email.items()}
     if "smtp_port" in found:
         found["smtp_port"] = _number(int, path, "smtp-port", found["smtp_port"])
         if not 0 < found["smtp_port"] <= MAX_PORT:

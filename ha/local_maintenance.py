@@ -10,7 +10,10 @@ from ha.config import ConfigError, LocalMaintenance, Paths, refuse_misspelt
 from ha.config_files import read_key_values
 from ha.whole_file import write_whole
 
-KEYS = (_ENGINE_KEY, _MANUAL_KEY) = ("local_maintenance", "local_maintenance_manual")
+_ENGINE_KEY = "local_maintenance"
+_MANUAL_KEY = "local_maintenance_manual"
+# The keys of the file, and what they are called here.
+FLAGS = {_ENGINE_KEY: "engine", _MANUAL_KEY: "manual"}
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -18,9 +21,10 @@ def load_local_maintenance(paths: Paths) -> LocalMaintenance:
     """Return the two flags; both are off when there is no file. Raises ConfigError."""
     path = paths.ha_conf
     values = read_key_values(path) if path.exists() else {}
-    refuse_misspelt(path, values, KEYS)
+    refuse_misspelt(path, values, FLAGS)
     return LocalMaintenance(
-        engine=_flag(path, values, _ENGINE_KEY), manual=_flag(path, values, _MANUAL_KEY)
+        engine=flag_of(path, _ENGINE_KEY, values.get(_ENGINE_KEY, "")),
+        manual=flag_of(path, _MANUAL_KEY, values.get(_MANUAL_KEY, "")),
     )
 
 
@@ -34,13 +38,13 @@ def save_local_maintenance(paths: Paths, flags: LocalMaintenance) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         values = read_key_values(path)
-        refuse_misspelt(path, values, KEYS)
+        refuse_misspelt(path, values, FLAGS)
         values |= {_ENGINE_KEY: str(flags.engine), _MANUAL_KEY: str(flags.manual)}
         write_whole(path, "".join(f"{key}={value}\n" for key, value in values.items()))
 
 
-def _flag(path: Path, values: dict[str, str], key: str) -> bool:
-    text = values.get(key, "")
+def flag_of(path: Path, key: str, text: str) -> bool:
+    """Return what a word says; an empty one is False. Raises ConfigError."""
     if text.lower() not in _WORDS:
         raise ConfigError(path, key, f"{text!r} is neither True nor False", "Write one of the two")
     return _WORDS[text.lower()]

@@ -51,9 +51,13 @@ def _run(host: Host, verb: Verb, arguments: Sequence[str]) -> int:
 
 
 def _options(verb: Verb, arguments: Sequence[str]) -> Mapping[str, str]:
-    """Return the options by name; of one that may be repeated, the values are lines."""
+    """Return options and arguments by name; of one that may be repeated, the values are lines."""
     options: dict[str, str] = {}
+    missing = list(verb.arguments)
     for argument in arguments:
+        if not argument.startswith("--") and missing:
+            options[missing.pop(0)] = argument
+            continue
         name, equals, value = argument.removeprefix("--").partition("=")
         if argument.startswith("--") and not equals and f"{name}=" in verb.options:
             raise Refused(f"Option '--{name}=' needs a value\n{verb_usage(verb)}")

@@ -51,6 +51,13 @@ def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
 
 
 def _enter_local(host: Host) -> None:
+    require_vm_elsewhere(host)
+    _write_local(host, on=True)
+    host.say("This host is in local maintenance")
+
+
+def require_vm_elsewhere(host: Host) -> None:
+    """Refuse local maintenance while the engine VM is here, or may be."""
     state = host.engine_vm.sighting().state
     if state is VmState.UNKNOWN:
         raise Refused(
@@ -59,8 +66,6 @@ def _enter_local(host: Host) -> None:
         )
     if state not in (VmState.MISSING, VmState.DOWN):
         raise Refused(VM_IS_HERE)
-    _write_local(host, on=True)
-    host.say("This host is in local maintenance")
 
 
 def _leave_both(host: Host) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from ha.cli.host import Host, Refused
@@ -51,8 +52,11 @@ def agent_of_this_host(host: Host) -> list[Failed]:
 
 def keep(host: Host, name: str, data: bytes) -> Path:
     """Write a backup, read it back, and print its place and checksum. Raises OSError, Refused."""
-    backup = host.paths.state / "backups" / f"{name}-{host.stamp()}.bin"
-    backup.parent.mkdir(parents=True, exist_ok=True)
+    folder = host.paths.state / "backups"
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{name}-{host.stamp()}"
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    backup = next(path for each in names if not (path := folder / f"{each}.bin").exists())
     with backup.open("xb") as file:
         file.write(data)
         file.flush()

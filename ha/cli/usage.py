@@ -10,6 +10,7 @@ from ha.cli.deploy import deploy_host
 from ha.cli.host import Host
 from ha.cli.lockspace import reinitialize_lockspace
 from ha.cli.maintenance import set_maintenance
+from ha.cli.shared_config import get_shared_config, set_shared_config
 from ha.cli.status import vm_status
 from ha.cli.storage import connect_storage, disconnect_storage
 from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start, vm_start_paused
@@ -17,12 +18,16 @@ from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start, vm_start_paused
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One verb; an option that ends in `=` takes a value, `needs` is what must be there before."""
+    """One verb: its options, of which those that end in `=` take a value, and what it needs.
+
+    `arguments` are the names of what is given without a name, in this order.
+    """
 
     run: Callable[[Host, Mapping[str, str]], None]
     synopsis: str
     help: str
     options: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     needs_deployed: bool = True
     needs_vm_conf: bool = False
 
@@ -97,6 +102,24 @@ VERBS = {
         "have taken notice of the global flag, in two turns and 10 s. Exit code 3:\n"
         "the flag is on the storage, but a live host has not taken notice.",
         ("mode=",),
+    ),
+    "get-shared-config": Verb(
+        get_shared_config,
+        "--get-shared-config <key> [--type=<type>]",
+        "Get the value of a key of the configuration. If several files have the key, a type\n"
+        "must be given: he_local (hosted-engine.conf of this host), he_shared (its copy on\n"
+        "the storage), ha (ha.conf), broker (broker.conf on the storage) or vm (vm.conf).",
+        ("type=",),
+        ("key",),
+    ),
+    "set-shared-config": Verb(
+        set_shared_config,
+        "--set-shared-config <key> <value> [--type=<type>]",
+        "Set a key to a value, in one of the files above but vm.conf. Refused if the file\n"
+        "could not be used with it, or if somebody else changed the storage meanwhile. Hosts\n"
+        "use he_shared when they are (re)deployed, the others when their daemons restart.",
+        ("type=",),
+        ("key", "value"),
     ),
     "clean-metadata": Verb(
         clean_metadata,

@@ -10,6 +10,7 @@ NEED_DEPLOYMENT = [
     *("--vm-status", "--check-liveliness"),
     *("--connect-storage", "--disconnect-storage", "--set-maintenance", "--clean-metadata"),
     *("--reinitialize-lockspace", "--add-console-password", "--console"),
+    *("--get-shared-config", "--set-shared-config"),
 ]
 
 
@@ -44,6 +45,10 @@ def test_unknown_verb(bare: SimHost, option: str) -> None:
         ("--vm-start", "--vm-conf="),
         ("--set-maintenance", "--mode=global", "extra"),
         ("--check-deployed", "--json"),
+        ("--get-shared-config", "fqdn", "more"),
+        ("--set-shared-config", "fqdn", "x", "more"),
+        ("--set-shared-config", "fqdn", "--value"),
+        ("--set-shared-config", "fqdn", "x", "--type=ha", "--type=ha"),
     ],
 )
 def test_arguments_that_are_not_understood(host: SimHost, arguments: tuple[str, ...]) -> None:
