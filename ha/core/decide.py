@@ -61,6 +61,8 @@ def _say(rule: Rule, memory: Memory, facts: Facts) -> str:
         score=memory.score,
         engine_host=engine.hostname if engine else "",
         engine_host_id=engine.host_id if engine else facts.host_id,
+        lease_host=facts.lease_host or "of unknown name",
+        lease_host_id=facts.local.lease.owner,
         best_host=best.hostname if best else "",
         best_host_id=best.host_id if best else facts.host_id,
         bad_health_left=f"{timing.bad_health_seconds - in_bad_health:.0f}",

@@ -19,6 +19,8 @@ LOCKED = EngineStatus(
 _RUNNING_BUT_NOT_THERE_YET = (VmState.PAUSED, VmState.WAIT_FOR_LAUNCH)
 # After a start the monitor may look up to a turn late at a VM that is already there.
 _SETTLE_SECONDS = 20
+# The monitor's longest look: while it asks the health page it does not see that the VM has gone.
+_LATE_SECONDS = 30
 
 
 def needs_health_page(sighting: VmSighting) -> bool:
@@ -53,6 +55,27 @@ def _judge_down(last: Vm, sighting: VmSighting) -> tuple[Vm, EngineStatus]:
     return vm, EngineStatus(vm, Health.BAD, detail, "bad vm status")
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the hypervisor told last of the VM here, without being asked, and when."""
+
+    sighting: VmSighting
+    since: Monotonic
+
+
+def hear(status: EngineStatus, heard: Heard | None, now: Monotonic) -> EngineStatus:
+    """Return the engine's status with what was heard since the monitor looked.
+
+    A VM that has just gone need not be looked at to be known: the monitor may be a while behind.
+    """
+    if heard is None or status.vm is not Vm.UP or now - heard.since > _LATE_SECONDS:
+        return status
+    if heard.sighting.state is not VmState.DOWN:
+        return status
+    _, known = judge(Vm.UP, heard.sighting, False)
+    return known
+
+
 class StartPhase(StrEnum):
     """How far this agent's last start of the VM has come."""
 
@@ -76,17 +99,21 @@ class Start:
 NO_START = Start(StartPhase.NONE, Monotonic(0))
 
 
-def overlay(status: EngineStatus, start: Start, now: Monotonic) -> EngineStatus:
+def overlay(
+    status: EngineStatus, start: Start, now: Monotonic, *, lease_elsewhere: bool = False
+) -> EngineStatus:
     """Return the engine's status as the decision must see it, given our own start of the VM.
 
-    The monitor knows nothing of a start that still waits for the lease, nor why one failed.
+    The monitor knows nothing of a start that still waits for the lease, nor why one failed. One
+    that failed while another live host holds the lease has lost a race, whatever it says itself.
     """
     if status.vm in (Vm.UP, Vm.UNKNOWN):
         return status
     settling = start.phase is StartPhase.STARTED and now - start.since <= _SETTLE_SECONDS
     if start.phase is StartPhase.RUNNING or settling:
         return EngineStatus(Vm.UP, Health.BAD, VmState.WAIT_FOR_LAUNCH.value, "bad vm status")
-    if start.phase is StartPhase.LOCKED:
+    lost = start.phase is StartPhase.FAILED and lease_elsewhere
+    if start.phase is StartPhase.LOCKED or lost:
         return LOCKED
     if start.phase is StartPhase.FAILED:
         return EngineStatus(Vm.DOWN_UNEXPECTED, Health.BAD, VmState.DOWN.value, "bad vm status")

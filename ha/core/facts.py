@@ -8,6 +8,7 @@ from typing import NewType
 
 from ha.core.actions import Result
 from ha.core.timing import Timing
+from ha.core.vm_lease import UNKNOWN_LEASE, VmLease
 
 Monotonic = NewType("Monotonic", int)
 """Whole seconds of this host's monotonic clock; never compared with another host's."""
@@ -117,6 +118,8 @@ class Local:
     engine: EngineStatus
     storage_domain: bool
     maintenance: bool
+    lease: VmLease = UNKNOWN_LEASE
+    """The engine VM's lease. Unknown, it has no part in a decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,8 @@ class Facts:
     timing: Timing
     result: Result | None = None
     """How the request went that the core made a moment ago in this turn."""
+    lease_host: str = ""
+    """The name of the host that holds the VM's lease, as far as its record tells it."""
 
     @property
     def best_engine_peer(self) -> Peer | None:

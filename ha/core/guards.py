@@ -90,6 +90,11 @@ def liveness_unknown(_memory: Memory, facts: Facts) -> bool:
     return not facts.liveness_known
 
 
+def lease_held_by_a_live_peer(_memory: Memory, facts: Facts) -> bool:
+    """Another host holds the VM's lease and is seen to renew its own: a start here must fail."""
+    return facts.local.lease.kept_from(facts.host_id)
+
+
 def no_peer_scores_higher(memory: Memory, facts: Facts) -> bool:
     """No peer alive has a better score; with equal ones all try and the lease decides.
 

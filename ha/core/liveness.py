@@ -4,6 +4,9 @@ A peer's timestamp is seconds of *its* monotonic clock: only that it changes mea
 Upstream counts a host that it sees for the first time as alive; a stale block of a dead host then
 looks alive for a minute after every restart. Here a host is alive once its timestamp has been
 *seen* to change, and as long as nobody can be known alive no decision rests on it.
+
+What sanlock knows of the host that holds the VM's lease counts too: one that has not renewed for so
+long that the lease is lost is not alive, whatever its record says. Its VM is being killed.
 """
 
 from collections.abc import Iterator
@@ -17,7 +20,8 @@ def look(memory: Memory, seen: Observation, settings: CoreSettings) -> tuple[Mem
     """Take an observation into memory and return the facts of this turn."""
     timing = settings.timing
     window = _window(memory.history, seen, timing.host_alive_seconds)
-    alive = () if window is None else tuple(_alive(seen.peers, window))
+    lease = seen.local.lease
+    alive = () if window is None else tuple(_alive(seen.peers, window, lost_by=lease.lost_by))
     facts = Facts(
         now=seen.now,
         host_id=settings.host_id,
@@ -26,6 +30,7 @@ def look(memory: Memory, seen: Observation, settings: CoreSettings) -> tuple[Mem
         alive=alive,
         liveness_known=window is not None,
         timing=timing,
+        lease_host=next((peer.hostname for peer in seen.peers if peer.host_id == lease.owner), ""),
     )
     snapshot = Snapshot(
         now=seen.now,
@@ -51,8 +56,12 @@ def _window(
     return None
 
 
-def _alive(peers: tuple[Peer, ...], window: tuple[Snapshot, ...]) -> Iterator[Peer]:
+def _alive(
+    peers: tuple[Peer, ...], window: tuple[Snapshot, ...], *, lost_by: int | None
+) -> Iterator[Peer]:
     for peer in peers:
+        if peer.host_id == lost_by:
+            continue
         stamps = {snapshot.timestamps.get(peer.host_id, peer.timestamp) for snapshot in window}
         if stamps - {peer.timestamp} and peer.engine is not None:
             yield peer

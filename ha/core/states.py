@@ -140,6 +140,13 @@ RULES: Mapping[State, tuple[Rule, ...]] = {
             "The engine is not running, but we do not have enough data to decide"
             " which hosts are alive",
         ),
+        # Upstream tries again and again, and each try fails with -243.
+        Rule(
+            g.lease_held_by_a_live_peer,
+            State.ENGINE_DOWN,
+            "The lease of the engine VM is held by host {lease_host} (id {lease_host_id}), which is"
+            " alive; the VM is started as soon as the lease is free",
+        ),
         Rule(
             g.no_peer_scores_higher,
             State.ENGINE_START,

@@ -1,13 +1,17 @@
-"""The limits of the state machine, with upstream's values."""
+"""The limits of the state machine, with upstream's values; which are safe: `ha.core.bounds`."""
 
 from dataclasses import dataclass
+
+HEALTH_PAGE_SECONDS = 20.0
+"""The longest that the engine's health page is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Limits in seconds, and two counts; agent.conf [timing] may set them by these names.
 
-    They must be the same on all hosts. Upstream's are in its agent/constants.py.
+    They must be the same on all hosts. Upstream's are in its agent/constants.py. A value that is
+    not safe is refused when agent.conf is read; docs/timing.md derives the bounds.
     """
 
     loop_seconds: float = 10.0
@@ -38,3 +42,8 @@ class Timing:
     """Without a look at the shared storage for so long the agent gives up and is restarted."""
     retry_seconds: float = 2.0
     """After a turn that failed to look at the shared storage the next one comes so soon."""
+    watch_seconds: float = 0.25
+    """While the engine runs on a peer, that peer and the VM's lease are looked at so often."""
+    io_timeout_seconds: int = 10
+    """sanlock's io_timeout in both lockspaces, in whole seconds; the lease's times follow from it.
+    It stands in the lockspaces as well, and a host whose setting differs does not join."""

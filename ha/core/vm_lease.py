@@ -41,6 +41,15 @@ class VmLease:
         """The lease as a monitor's value."""
         return {"owner": self.owner, "state": self.state.value}
 
+    def kept_from(self, host_id: int) -> bool:
+        """Whether another host holds it that is seen to live: a start by this one must fail."""
+        return self.state is LeaseState.LIVE and self.owner not in (None, host_id)
+
+    @property
+    def lost_by(self) -> int | None:
+        """The host id that was silent for so long that the lease is lost; None when none was."""
+        return self.owner if self.state in (LeaseState.FAIL, LeaseState.DEAD) else None
+
 
 UNKNOWN_LEASE = VmLease(LeaseState.UNKNOWN)
 FREE_LEASE = VmLease(LeaseState.FREE)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ha.core.timing import HEALTH_PAGE_SECONDS
 from ha.env.network_probes import Probe, share_of_successes
 
-HEALTH_PAGE_SECONDS = 20.0
 HEALTH_PAGE_BYTES = 4096
 CPU_WINDOW_SECONDS = 60.0
 _KIB_IN_MIB = 1024

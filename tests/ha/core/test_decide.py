@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -5,14 +6,20 @@ import pytest
 from ha.core.actions import Action, Result
 from ha.core.decide import decide
 from ha.core.facts import EngineStatus, Health, Monotonic, State, Vm
+from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE, LeaseState, VmLease
 from tests.ha.core.worlds import (
     ABSENT,
     BAD,
+    DEAD_THERE,
+    FAILING_THERE,
     GOOD,
     HALTED,
+    HELD_HERE,
+    HELD_THERE,
     KILLED,
     MISSING,
     NOW,
+    THERE,
     TIMING,
     UNKNOWN,
     facts,
@@ -191,3 +198,27 @@ def test_the_words_name_hosts_and_seconds() -> None:
     started = Monotonic(int(NOW - 30))
     assert decide(memory(S.ENGINE_UP_BAD_HEALTH, started), facts(BAD)).why.endswith("270 seconds")
     assert "(30 of 300 seconds)" in decide(memory(S.ENGINE_STOP, started), facts(GOOD)).why
+
+
+@pytest.mark.parametrize(
+    ("lease", "goes_to"),
+    [
+        (UNKNOWN_LEASE, S.ENGINE_START),
+        (FREE_LEASE, S.ENGINE_START),
+        (HELD_HERE, S.ENGINE_START),
+        (HELD_THERE, S.ENGINE_DOWN),
+        (FAILING_THERE, S.ENGINE_START),
+        (DEAD_THERE, S.ENGINE_START),
+        (VmLease(LeaseState.UNKNOWN, THERE), S.ENGINE_START),
+    ],
+)
+def test_the_vms_lease_decides_whether_a_start_is_worth_it(lease: VmLease, goes_to: S) -> None:
+    assert decide(memory(S.ENGINE_DOWN), facts(ABSENT, lease=lease)).memory.state is goes_to
+
+
+@pytest.mark.parametrize("name", ["h2", ""])
+def test_who_holds_the_lease_is_named(name: str) -> None:
+    seen = replace(facts(ABSENT, lease=HELD_THERE), lease_host=name)
+    decision = decide(memory(S.ENGINE_DOWN), seen)
+    assert f"held by host {name or 'of unknown name'} (id 2), which is alive" in decision.why
+    assert decision.rule == "EngineDown/lease-held-by-a-live-peer"

@@ -1,9 +1,13 @@
+from itertools import product
+
 import pytest
 
 from ha.core.engine_health import (
     NO_START,
+    Heard,
     Start,
     StartPhase,
+    hear,
     judge,
     needs_health_page,
     overlay,
@@ -11,7 +15,7 @@ from ha.core.engine_health import (
 )
 from ha.core.facts import EngineStatus, Health, Monotonic, Vm, engine_status
 from ha.core.sighting import StopReason, VmSighting, VmState
-from tests.ha.core.worlds import ABSENT, GOOD, KILLED, MISSING, UNKNOWN
+from tests.ha.core.worlds import ABSENT, ENGINES, GOOD, KILLED, MISSING, UNKNOWN
 
 LOCKED = "Storage of VM is locked. Is another host already starting the VM?"
 
@@ -105,3 +109,38 @@ def test_a_status_is_read_as_it_was_written() -> None:
     assert engine_status({"health": "good"}) is None
     odd = engine_status({"vm": "flying", "health": "?"})
     assert odd == EngineStatus(Vm.UNKNOWN, Health.UNKNOWN, "unknown")
+
+
+def test_what_was_heard_is_believed_over_a_monitor_that_still_sees_the_vm_up() -> None:
+    """Over all that was heard and all that the monitor says: only an end of the VM is news."""
+    for status, state, reason, age in product(ENGINES, VmState, (None, *StopReason), (0, 30, 31)):
+        heard = Heard(VmSighting(state, reason), Monotonic(100))
+        told = hear(status, heard, Monotonic(100 + age))
+        if status.vm is Vm.UP and state is VmState.DOWN and age <= 30:
+            assert told == judge(Vm.UP, heard.sighting, health_page_ok=False)[1]
+            assert told.vm is not Vm.UP
+        else:
+            assert told == status
+    assert hear(GOOD, None, Monotonic(100)) == GOOD
+
+
+def test_a_killed_vm_is_unexpectedly_down_and_one_that_moved_is_not() -> None:
+    def told(reason: StopReason) -> Vm:
+        heard = Heard(VmSighting(VmState.DOWN, reason), Monotonic(100))
+        return hear(GOOD, heard, Monotonic(100)).vm
+
+    assert told(StopReason.FAILED) is Vm.DOWN_UNEXPECTED
+    assert told(StopReason.MIGRATED) is Vm.DOWN
+
+
+@pytest.mark.parametrize("phase", StartPhase)
+def test_whoever_loses_a_race_is_only_locked_out_whatever_its_start_says(phase: StartPhase) -> None:
+    """The words of a refusal change with every version of libvirt and QEMU, the lease does not."""
+    start = Start(phase, Monotonic(100))
+    elsewhere = overlay(KILLED, start, Monotonic(101), lease_elsewhere=True)
+    alone = overlay(KILLED, start, Monotonic(101))
+    if phase is StartPhase.FAILED:
+        assert (elsewhere.vm, elsewhere.reason) == (Vm.DOWN, LOCKED)
+        assert alone.vm is Vm.DOWN_UNEXPECTED
+    else:
+        assert elsewhere == alone

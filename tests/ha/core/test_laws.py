@@ -11,8 +11,10 @@ from ha.core.facts import EngineStatus, State, Vm
 from ha.core.guards import Done, TimerOver
 from ha.core.score import ZERO
 from ha.core.states import RULES, limit_of
-from ha.turn import take_turn
+from ha.core.vm_lease import UNKNOWN_LEASE
+from ha.turn import Turn, take_turn
 from tests.ha.core.worlds import (
+    HERE,
     RESULTS,
     SETTINGS,
     every_case,
@@ -91,6 +93,32 @@ def test_a_start_needs_known_peers_no_engine_and_the_best_score() -> None:
             assert turn.facts.liveness_known
             assert turn.facts.best_engine.vm is not Vm.UP
             assert all(peer.score <= past.score for peer in turn.facts.alive)
+
+
+def test_no_start_is_made_that_must_fail_as_a_live_peer_holds_the_lease() -> None:
+    held = 0
+    for past, seen in every_turn():
+        if past.state is S.ENGINE_START or not seen.local.lease.kept_from(HERE):
+            continue
+        turn = take_turn(past, seen, SETTINGS, lambda _action: True)
+        assert Action.START_VM not in turn.actions, (past, seen)
+        held += 1
+    assert held
+
+
+def test_a_lease_of_which_nothing_is_known_has_no_part_in_a_decision() -> None:
+    """So recordings of before decide as they did; a free one and our own are as good as none."""
+    for past, seen in every_turn():
+        lease = seen.local.lease
+        if not lease.kept_from(HERE) and lease.lost_by is None:
+            plain = replace(seen, local=replace(seen.local, lease=UNKNOWN_LEASE))
+            with_it = take_turn(past, seen, SETTINGS, lambda _action: True)
+            without = take_turn(past, plain, SETTINGS, lambda _action: True)
+            assert decided(with_it) == decided(without), (past, seen)
+
+
+def decided(turn: Turn) -> tuple[object, ...]:
+    return turn.memory, turn.states, turn.actions, tuple(each.why for each in turn.answers)
 
 
 def test_the_vm_is_only_shut_down_where_it_is_up() -> None:

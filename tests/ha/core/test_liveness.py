@@ -4,6 +4,7 @@ import pytest
 
 from ha.core.facts import Memory, Monotonic, Observation, Peer
 from ha.core.liveness import look
+from ha.core.vm_lease import UNKNOWN_LEASE, LeaseState, VmLease
 from tests.ha.core.worlds import ABSENT, SETTINGS, local
 
 
@@ -13,10 +14,12 @@ class Watch:
     def __init__(self) -> None:
         self.memory = Memory()
 
-    def see(self, now: int, stamp: int | None, *, engine: bool = True) -> tuple[bool, bool]:
+    def see(
+        self, now: int, stamp: int | None, *, engine: bool = True, lease: VmLease = UNKNOWN_LEASE
+    ) -> tuple[bool, bool]:
         """Return whether liveness is known, and whether the peer is alive."""
         peers = () if stamp is None else (Peer(2, "h2", stamp, 0, ABSENT if engine else None),)
-        seen = Observation(Monotonic(now), local(ABSENT), peers, False)
+        seen = Observation(Monotonic(now), local(ABSENT, lease=lease), peers, False)
         self.memory, facts = look(self.memory, seen, SETTINGS)
         return facts.liveness_known, bool(facts.alive)
 
@@ -74,6 +77,19 @@ def test_a_host_whose_engine_cannot_be_told_is_not_counted() -> None:
     for now in range(0, 80, 10):
         watch.see(now, now)
     assert watch.see(80, 80, engine=False) == (True, False)
+
+
+@pytest.mark.parametrize("state", LeaseState)
+@pytest.mark.parametrize("owner", [None, 1, 2, 3])
+def test_a_host_that_has_lost_the_vms_lease_is_not_alive(
+    state: LeaseState, owner: int | None
+) -> None:
+    watch = Watch()
+    for now in range(0, 80, 10):
+        watch.see(now, now)
+    lost = owner == 2 and state in (LeaseState.FAIL, LeaseState.DEAD)
+    assert watch.see(80, 80, lease=VmLease(state, owner)) == (True, not lost)
+    assert watch.see(90, 90) == (True, True)  # sanlock sees it renew again
 
 
 def test_history_is_bounded_to_a_quarter_of_an_hour() -> None:

@@ -19,7 +19,9 @@ from ha.core.facts import (
     Vm,
 )
 from ha.core.score import CoreSettings
+from ha.core.states import limit_of
 from ha.core.timing import Timing
+from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE, LeaseState, VmLease
 
 NOW = Monotonic(10_000)
 HERE, THERE = 1, 2
@@ -35,13 +37,25 @@ MISSING = EngineStatus(Vm.DOWN_MISSING, Health.BAD, "unknown", "vm not running o
 UNKNOWN = EngineStatus(Vm.UNKNOWN, Health.UNKNOWN, "unknown", "failed to getVmStats")
 ENGINES = (GOOD, BAD, HALTED, ABSENT, KILLED, MISSING, UNKNOWN)
 
+HELD_HERE = VmLease(LeaseState.LIVE, HERE)
+HELD_THERE = VmLease(LeaseState.LIVE, THERE)
+FAILING_THERE = VmLease(LeaseState.FAIL, THERE)
+DEAD_THERE = VmLease(LeaseState.DEAD, THERE)
+LEASES = (UNKNOWN_LEASE, FREE_LEASE, HELD_HERE, HELD_THERE, FAILING_THERE)  # dead is as failing
+
 PEERS = ((), *((peer,) for peer in product(ENGINES, (0, 3000, 3400, 3800))))
 TIMERS = (None, NOW, Monotonic(int(NOW - 10_000)))
 RESULTS = (None, *(Result(action, ok) for action in Action for ok in (True, False)))
 
 
-def local(engine: EngineStatus, *, maintenance: bool = False, cpu: float | None = 0.0) -> Local:
-    return Local(1.0, True, 8192.0, cpu, engine, True, maintenance)
+def local(
+    engine: EngineStatus,
+    *,
+    maintenance: bool = False,
+    cpu: float | None = 0.0,
+    lease: VmLease = UNKNOWN_LEASE,
+) -> Local:
+    return Local(1.0, True, 8192.0, cpu, engine, True, maintenance, lease)
 
 
 def facts(  # noqa: PLR0913
@@ -53,13 +67,14 @@ def facts(  # noqa: PLR0913
     everywhere: bool = False,
     now: int = NOW,
     result: Result | None = None,
+    lease: VmLease = UNKNOWN_LEASE,
 ) -> Facts:
     peers = tuple(
         Peer(THERE + index, f"h{THERE + index}", 5, score, status)
         for index, (status, score) in enumerate(alive)
     )
     return Facts(
-        Monotonic(now), HERE, local(engine, maintenance=maintenance), everywhere,
+        Monotonic(now), HERE, local(engine, maintenance=maintenance, lease=lease), everywhere,
         peers, known, TIMING, result,
     )  # fmt: skip
 
@@ -75,9 +90,14 @@ def every_case() -> Iterator[tuple[Memory, Facts]]:
     ):
         if alive and not known:
             continue  # nobody is known to be alive before that can be known
-        seen = facts(engine, alive, known=known, maintenance=here, everywhere=everywhere)
-        for timer in TIMERS:
-            yield memory(state, timer), seen
+        timers = TIMERS if limit_of(state) else (None,)
+        for timer, lease in product(timers, LEASES):
+            yield (
+                memory(state, timer),
+                facts(
+                    engine, alive, known=known, maintenance=here, everywhere=everywhere, lease=lease
+                ),
+            )
 
 
 def every_turn() -> Iterator[tuple[Memory, Observation]]:
