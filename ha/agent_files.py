@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ha.conf_archive import read_archive, refresh_file
 from ha.config import ConfigError, Settings
-from ha.config_files import broker_conf_of
+from ha.config_broker import broker_conf_of
 from ha.env.time_ports import Clock, Threads
 from ha.errand import Errand, Unfinished
 from ha.execute import ConfUnavailable

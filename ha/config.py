@@ -220,6 +220,14 @@ class BrokerConf:
     notify: Mapping[str, str] = field(
         default_factory=lambda: {"state_transition": "maintenance|start|stop|up|down"}
     )
+    smtp_security: str = "none"
+    smtp_ca_file: Path | None = None
+    smtp_user: str = ""
+    smtp_password_file: Path | None = None
+    repeat_seconds: float = 600.0
+    """What comes again within this time is counted, and mailed when it is over; 0: mail each."""
+    metrics_listen: tuple[str, int] | None = None
+    """Where metrics are served; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

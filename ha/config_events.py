@@ -5,17 +5,16 @@ and `auth-file`, a file of root's alone with "user:password". `[anomalies]` has 
 """
 
 import socket
-import stat
 import urllib.parse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ha.config import ConfigError, Settings, refuse_unknown
+from ha.config_broker import secret_in
 from ha.config_files import sections_of, values_of
 from ha.core.anomalies import AnomalySettings
 
 _KEYS = ("url", "cluster", "host", "auth-file")
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,7 @@ class EventsConf:
         """Read "user:password", empty without a file; raises ConfigError if others may read it."""
         if self.auth_file is None:
             return ""
-        try:
-            mode = self.auth_file.stat().st_mode
-            text = self.auth_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            problem = f"cannot be read: {error}"
-            raise ConfigError(self.auth_file, "file", problem, "Check that it is there") from error
-        if mode & _OTHERS:
-            raise ConfigError(self.auth_file, "mode", "others may read it", "Run: chmod 600")
+        text = secret_in(self.auth_file)
         if ":" not in text:
             raise ConfigError(self.auth_file, "file", "is not user:password", "Write it so")
         return text

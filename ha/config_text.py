@@ -6,8 +6,9 @@ line ends that only some readers know.
 
 import configparser
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ha.config import ConfigError, refuse_unknown
 
@@ -15,6 +16,8 @@ LONGEST_BYTES = 1024 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NO_SECTION = ""
+_DIGITS = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+MOST = 1_000_000_000
 
 
 def read_text(path: Path) -> str:
@@ -71,6 +74,19 @@ def sections_in(path: Path, text: str, known: Iterable[str]) -> dict[str, dict[s
             if "\n" in value:
                 raise ConfigError(path, key, "goes on in the next line", "Write it in one line")
     return sections
+
+
+def number_of(kind: Callable[[str], Any], path: Path, key: str, text: str) -> Any:
+    """Return a number from 0 to 1000 million, an int or a float. Raises ConfigError."""
+    try:
+        value = kind(text if _DIGITS.fullmatch(text) else "no number")
+    except ValueError as error:
+        raise ConfigError(path, key, f"{text!r} is no number", "Write it in digits") from error
+    if not value >= 0:
+        raise ConfigError(path, key, f"{text} is less than 0", "Use 0 or more")
+    if value > MOST:
+        raise ConfigError(path, key, f"{text[:20]} is too much", f"Use {MOST} or less")
+    return value
 
 
 def _lines(path: Path, text: str) -> list[str]:

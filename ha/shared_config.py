@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from ha.config_files import EMAIL_KEYS, broker_conf_of
+from ha.config_broker import EMAIL_KEYS, METRICS_KEYS, SECTIONS, broker_conf_of
 from ha.config_host import host_conf_of
 from ha.config_text import key_values_of, sections_in
 from ha.local_maintenance import FLAGS
@@ -20,14 +20,16 @@ READ_ONLY = "vm"
 SHARED = {"broker": "broker.conf", "he_shared": "hosted-engine.conf", READ_ONLY: "vm.conf"}
 # What a file may lack and still be given.
 _OPTIONAL = {
-    "broker": tuple(f"email.{key}" for key in EMAIL_KEYS),
+    "broker": (
+        *(f"email.{key}" for key in EMAIL_KEYS),
+        *(f"metrics.{key}" for key in METRICS_KEYS),
+    ),
     "ha": tuple(FLAGS),
     **dict.fromkeys(
         ("he_local", "he_shared"),
         ("network_test", "tcp_t_address", "tcp_t_port", "iscsi_paths_blacklist"),
     ),
 }
-_SECTIONS = ("email", "notify")
 _HEADER = re.compile(r"\[[^]]+\]\s*")
 _OPTION = re.compile("[=:]")
 
@@ -39,7 +41,7 @@ def keys_of(kind: str, path: Path, text: str) -> dict[str, str | None]:
     """
     found: dict[str, str | None] = dict.fromkeys(sorted(_OPTIONAL.get(kind, ())))
     if kind == "broker":
-        for section, values in sections_in(path, text, _SECTIONS).items():
+        for section, values in sections_in(path, text, SECTIONS).items():
             found |= {f"{section}.{key}": value for key, value in values.items()}
     elif kind == READ_ONLY:
         specs = parse_vm_conf(text).values

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ha.config import BLANK_UUID, ConfigError, HostedEngineConf, Paths
+from ha.config_broker import read_broker_conf
 from ha.config_files import (
     load_settings,
     read_agent_conf,
-    read_broker_conf,
     read_hosted_engine_conf,
     read_key_values,
 )
