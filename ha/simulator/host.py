@@ -1,0 +1,136 @@
+"""A simulated host: power, clocks, sanlock, libvirt, its daemons, and what can be wrong with it."""
+
+from ha.broker import BrokerService
+from ha.core.anomalies import Watch
+from ha.core.sighting import StopReason
+from ha.simulator.engine import Libvirt, Parts
+from ha.simulator.processes import Boot, Process
+from ha.simulator.sanlock import WATCHDOG_SECONDS, Sanlock
+from ha.simulator.serve import serve_agent, serve_broker
+from ha.simulator.site import Site
+from ha.simulator.storage import StoragePath
+from ha.simulator.time_sim import HostTime
+from ha.simulator.unit import AGENT, BROKER, Unit
+
+
+class SimHost:
+    """One host; what is kept over a reboot is made here, the rest in `_boot`."""
+
+    def __init__(self, site: Site, host_id: int) -> None:
+        self.site = site
+        self.name = f"host{host_id}"
+        self.host_id = host_id
+        self.path = StoragePath(site.schedule, site.storage, self.name, site.random)
+        self.agent = Unit(
+            site.schedule, AGENT, self.name, lambda run: serve_agent(self, run), self._unit_told
+        )
+        self.broker = Unit(
+            site.schedule, BROKER, self.name, lambda run: serve_broker(self, run), self._unit_told
+        )
+        self.service: BrokerService | None = None
+        self.local_maintenance = False
+        self.network_share = 1.0
+        self.uplink = True
+        self.memory_free_mib = 16384.0
+        self.cpu_load = 0.1
+        self.disk_full = False
+        self.broker_hangs = False
+        self.on = False
+        self._begin(uptime_seconds=1000.0 + 777.0 * host_id)
+
+    def _begin(self, uptime_seconds: float) -> None:
+        """Begin a life of the host with its services."""
+        site = self.site
+        self.boot = Boot()
+        self.time = HostTime(site.schedule, uptime_seconds)
+        self.conf_fetched = False
+        self.watch: tuple[float, Watch] | None = None
+        self.broker_hangs = False
+        self.sanlock = Sanlock(
+            site.schedule,
+            self.name,
+            self.path,
+            boot=self.boot,
+            time=self.time,
+            io_seconds=site.plan.io_timeout_seconds,
+        )
+        self.libvirt = Libvirt(
+            Parts(
+                schedule=site.schedule,
+                boot=self.boot,
+                sanlock=self.sanlock,
+                path=self.path,
+                engine=site.engine,
+                told=lambda text: site.say(self.name, "vm", text),
+                act=lambda process, action: None,
+            )
+        )
+        self.on = True
+        self.broker.boot(self.boot)
+        self.agent.boot(self.boot)
+
+    @property
+    def process(self) -> Process | None:
+        """The broker's process."""
+        return self.broker.run.process if self.broker.run else None
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the broker is stopped, so that it does not answer."""
+        return self.broker_hangs
+
+    def power_off(self) -> None:
+        """Cut the power."""
+        self.site.say(self.name, "host", "no power")
+        self._end()
+
+    def power_on(self) -> None:
+        """Switch it on, if it is off; it boots."""
+        if self.boot.over:
+            self._power_up()
+
+    def reset(self, why: str) -> None:
+        """Cut the power and switch it on again."""
+        self.site.say(self.name, "host", why)
+        self._end()
+        self._power_up()
+
+    def freeze(self) -> None:
+        """Stop everything on it, but not its watchdog."""
+        self.boot.frozen = True
+        boot = self.boot
+        self.site.schedule.after(WATCHDOG_SECONDS, lambda: self._bite(boot))
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.site.schedule.thaw(self.boot)
+
+    def _bite(self, boot: Boot) -> None:
+        watched = self.site.plan.watchdog and bool(self.sanlock.spaces)
+        if boot is self.boot and boot.frozen and watched:
+            self.reset("the watchdog resets it")
+
+    def _power_up(self) -> None:
+        self.boot = boot = Boot()
+        self.site.say(self.name, "host", "boots")
+        self.site.schedule.after(self.site.plan.boot_seconds, self._booted, boot)
+
+    def _booted(self) -> None:
+        self.site.say(self.name, "host", "is up")
+        self._begin(uptime_seconds=self.site.plan.boot_seconds)
+
+    def _end(self) -> None:
+        schedule, vm = self.site.schedule, self.libvirt.vm
+        self.on = False
+        schedule.thaw(self.boot)
+        self.boot.over = True
+        for unit in (self.agent, self.broker):
+            unit.kill()
+        self.service = None
+        self.path.cut_power()
+        if vm is not None:
+            self.libvirt.vm = None
+            self.site.say(self.name, "vm", f"stopped: {StopReason.FAILED.value}")
+
+    def _unit_told(self, text: str) -> None:
+        self.site.say(self.name, "host", text)

@@ -1,0 +1,58 @@
+"""sanlock's leases as values: what is on storage, and what a daemon knows of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Slot:
+    """The lease on one host id, on storage; timestamp 0: free."""
+
+    owner: str = ""
+    generation: int = 0
+    timestamp: int = 0
+
+
+@dataclass(slots=True)
+class Area:
+    """A lockspace, on storage."""
+
+    name: str
+    slots: dict[int, Slot] = field(default_factory=dict)
+    readable: bool = True
+
+    def slot(self, host_id: int) -> Slot:
+        """Return the lease on a host id."""
+        return self.slots.setdefault(host_id, Slot())
+
+
+@dataclass(slots=True)
+class Lease:
+    """A lease on something, as on the engine VM's disk, on storage; owner 0: free."""
+
+    area: Area
+    owner: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a daemon saw last of a host id, and when it saw that change."""
+
+    timestamp: int
+    generation: int
+    live_at: float
+
+
+class Space:
+    """A lockspace that a daemon is in; `held` is None while it is taken or being lost."""
+
+    def __init__(self, area: Area, host_id: int) -> None:
+        self.area = area
+        self.host_id = host_id
+        self.held: bool | None = None
+        self.generation = 0
+        self.renewed_at = 0.0
+        self.seen: dict[int, Seen] = {}
+        self.users: list[Callable[[], None]] = []
+        """Called when the lease is lost: each ends what uses it, and then calls `release`."""

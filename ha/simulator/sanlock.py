@@ -1,0 +1,240 @@
+"""sanlock's leases in virtual time: what is on storage, and the daemon of each host.
+
+The rules are those of sanlock 3.8, in units of its io_timeout (io). Joining takes 2 io and 1 s. A
+host id is renewed every 2 io; its holder loses it 8 io after the last renewal that succeeded, and
+ends who uses it. The others take it for dead 8 io and 60 s after the last renewal that they saw.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+
+from ha.core.leases import LeaseHolder
+from ha.simulator.leases import Area, Lease, Seen, Space
+from ha.simulator.processes import Boot
+from ha.simulator.schedule import Schedule, SimFlag
+from ha.simulator.storage import StoragePath
+from ha.simulator.time_sim import HostTime
+
+WATCHDOG_SECONDS = 60.0
+"""Compiled into sanlock: within this time a watchdog resets a host that goes on without a lease."""
+JOIN_EXTRA_SECONDS = 1.0
+POLL_SECONDS = 1.0
+OK = 0
+# sanlock_rv.h.
+IDLIVE = -243
+HOSTID_BUSY = -262
+AIO_TIMEOUT = -202
+BAD_MAGIC = -223
+
+
+class Request:
+    """Something that a daemon is asked for: `code` holds when `over` is up."""
+
+    def __init__(self, over: SimFlag) -> None:
+        self.over = over
+        self.code = OK
+
+    def end(self, code: int) -> None:
+        """Answer it."""
+        self.code = code
+        self.over.set()
+
+
+class Sanlock:
+    """The daemon of one host, from boot to boot."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        name: str,
+        path: StoragePath,
+        *,
+        boot: Boot,
+        time: HostTime,
+        io_seconds: float,
+    ) -> None:
+        self._schedule = schedule
+        self._name = name
+        self._path = path
+        self._boot = boot
+        self._time = time
+        self._io = io_seconds
+        self._dead_seconds = 8 * io_seconds + WATCHDOG_SECONDS
+        self.spaces: dict[str, Space] = {}
+
+    def join(self, area: Area, host_id: int) -> Request:
+        """Take a host id. Answers 0 or an errno."""
+        request = Request(self._schedule.flag())
+        present = self.spaces.get(area.name)
+        if present is not None:
+            same = present.host_id == host_id
+            held = errno.EEXIST if present.held else errno.EINPROGRESS
+            request.end(held if same else errno.EINVAL)
+        elif not area.readable:
+            request.end(BAD_MAGIC)
+        else:
+            space = self.spaces[area.name] = Space(area, host_id)
+            slot = area.slot(host_id)
+            before = Seen(slot.timestamp, slot.generation, self._schedule.now)
+            self._watch_owner(space, before, request)
+        return request
+
+    def leave(self, area: Area, host_id: int) -> int:
+        """Give a host id back; answers 0 or an errno."""
+        space = self.spaces.get(area.name)
+        if space is None or space.host_id != host_id:
+            return errno.ENOENT
+        if space.held is None:
+            return errno.EINPROGRESS
+        if space.users:
+            return errno.EBUSY
+        slot = area.slot(host_id)
+        if self._reaches_storage() and self._owns(space):
+            slot.timestamp = 0
+        del self.spaces[area.name]
+        return OK
+
+    def holders(self, area: Area) -> Sequence[LeaseHolder]:
+        """The host ids seen in use; none before the first renewal."""
+        space = self.spaces.get(area.name)
+        if space is None:
+            return ()
+        return tuple(
+            LeaseHolder(host_id, self._state(seen), seen.generation, seen.timestamp)
+            for host_id, seen in sorted(space.seen.items())
+        )
+
+    def acquire(self, lease: Lease, lost: Callable[[], None]) -> Request:
+        """Take a lease; waits while its owner looks stale. `lost` is called if it is lost later."""
+        request = Request(self._schedule.flag())
+        self._try(lease, lost, None, request)
+        return request
+
+    def release(self, lease: Lease, lost: Callable[[], None]) -> None:
+        """Give a lease back, or say that who used it has ended."""
+        space = self.spaces.get(lease.area.name)
+        if space is None or lost not in space.users:
+            return
+        space.users.remove(lost)
+        if space.held:
+            if lease.owner == space.host_id and self._reaches_storage():
+                lease.owner = 0
+        elif not space.users:
+            del self.spaces[lease.area.name]
+
+    def hand_over(self, lease: Lease, lost: Callable[[], None], heir: "Sanlock") -> None:
+        """Pass a lease on to another host, as a live migration does; `lost` is the heir's."""
+        space = heir.spaces[lease.area.name]
+        lease.owner, lease.generation = space.host_id, space.generation
+        space.users.append(lost)
+
+    def _reaches_storage(self) -> bool:
+        return self._path.works and self._path.delay_seconds < self._io
+
+    def _owns(self, space: Space) -> bool:
+        slot = space.area.slot(space.host_id)
+        ours = (slot.owner, slot.generation) == (self._name, space.generation)
+        return ours and space.area.readable
+
+    def _watch_owner(self, space: Space, before: Seen, request: Request) -> None:
+        """Wait for a foreign owner of the host id to be dead, then take it."""
+        slot = space.area.slot(space.host_id)
+        foreign = slot.timestamp != 0 and slot.owner != self._name
+        if foreign and slot.timestamp != before.timestamp:
+            self._refuse(space, request, HOSTID_BUSY)
+        elif foreign and self._schedule.now - before.live_at <= self._dead_seconds:
+            self._later(POLL_SECONDS, lambda: self._watch_owner(space, before, request))
+        elif not self._reaches_storage():
+            self._later(self._io, lambda: self._refuse(space, request, AIO_TIMEOUT))
+        else:
+            found = (slot.owner, slot.generation, slot.timestamp)
+            seconds = 2 * self._io + JOIN_EXTRA_SECONDS
+            self._later(seconds, lambda: self._take(space, found, request))
+
+    def _take(self, space: Space, found: tuple[str, int, int], request: Request) -> None:
+        slot = space.area.slot(space.host_id)
+        if not self._reaches_storage():
+            self._refuse(space, request, AIO_TIMEOUT)
+        elif (slot.owner, slot.generation, slot.timestamp) != found:
+            self._refuse(space, request, HOSTID_BUSY)
+        else:
+            space.generation = slot.generation + 1
+            slot.owner, slot.generation = self._name, space.generation
+            slot.timestamp = self._stamp()
+            space.held, space.renewed_at = True, self._schedule.now
+            self._later(2 * self._io, lambda: self._renew(space))
+            request.end(OK)
+
+    def _refuse(self, space: Space, request: Request, code: int) -> None:
+        del self.spaces[space.area.name]
+        request.end(code)
+
+    def _renew(self, space: Space) -> None:
+        if self.spaces.get(space.area.name) is not space or not space.held:
+            return
+        now, limit_seconds = self._schedule.now, 8 * self._io
+        if not self._owns(space):
+            self._lose(space)
+        elif self._reaches_storage():
+            space.area.slot(space.host_id).timestamp = self._stamp()
+            space.renewed_at = now
+            self._look_at_others(space)
+            self._later(2 * self._io, lambda: self._renew(space))
+        elif now - space.renewed_at >= limit_seconds:
+            self._lose(space)
+        else:
+            left_seconds = space.renewed_at + limit_seconds - now
+            self._later(min(self._io, left_seconds), lambda: self._renew(space))
+
+    def _look_at_others(self, space: Space) -> None:
+        for host_id, slot in space.area.slots.items():
+            seen = space.seen.get(host_id)
+            stands = seen and (seen.timestamp, seen.generation) == (slot.timestamp, slot.generation)
+            if not stands:
+                space.seen[host_id] = Seen(slot.timestamp, slot.generation, self._schedule.now)
+
+    def _lose(self, space: Space) -> None:
+        space.held = None
+        for lost in list(space.users):
+            lost()
+        if not space.users:
+            self.spaces.pop(space.area.name, None)
+
+    def _try(
+        self, lease: Lease, lost: Callable[[], None], seen: Seen | None, request: Request
+    ) -> None:
+        """Take a lease that is free or whose owner is dead; look again in a second if not sure."""
+        space = self.spaces.get(lease.area.name)
+        if space is None or not space.held:
+            return request.end(-errno.ENOENT)
+        slot = lease.area.slot(lease.owner)
+        free = lease.owner in (0, space.host_id)
+        gone = slot.timestamp == 0 or slot.generation != lease.generation
+        if seen is None or seen.generation != lease.generation:
+            known = space.seen.get(lease.owner)
+            fits = known is not None and known.generation == lease.generation
+            fresh = Seen(slot.timestamp, slot.generation, self._schedule.now)
+            seen = known if fits and known is not None else fresh
+        if self._reaches_storage():
+            dead = self._schedule.now - seen.live_at > self._dead_seconds
+            if free or gone or (dead and slot.timestamp == seen.timestamp):
+                lease.owner, lease.generation = space.host_id, space.generation
+                space.users.append(lost)
+                return request.end(OK)
+            if slot.timestamp != seen.timestamp:
+                return request.end(IDLIVE)
+        return self._later(POLL_SECONDS, lambda: self._try(lease, lost, seen, request))
+
+    def _state(self, seen: Seen) -> str:
+        age_seconds = self._schedule.now - seen.live_at
+        if seen.timestamp == 0:
+            return "free"
+        if age_seconds <= 8 * self._io:
+            return "live"
+        return "fail" if age_seconds <= self._dead_seconds else "dead"
+
+    def _stamp(self) -> int:
+        return max(1, int(self._time.monotonic()))
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        self._schedule.after(seconds, call, self._boot)

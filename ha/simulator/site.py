@@ -1,0 +1,79 @@
+"""What all hosts of a simulation share: the time, the storage, the engine, and the log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from ha.config import AgentConf
+from ha.simulator.engine import Engine
+from ha.simulator.leases import Area, Lease
+from ha.simulator.schedule import Schedule
+from ha.simulator.storage import Storage
+
+WHITEBOARD_SPACE = "hosted-engine"
+VM_SPACE = "00000000-0000-4000-8000-000000000001"
+"""The engine VM's lockspace has the name of its storage domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is simulated. Seconds are of virtual time."""
+
+    hosts: int = 3
+    seed: int = 0
+    settings: AgentConf = field(default_factory=AgentConf)
+    """agent.conf, on all hosts."""
+    io_timeout_seconds: float = 10.0
+    """sanlock's."""
+    boot_seconds: float = 60.0
+    """A host, from power-on to its services."""
+    engine_boot_seconds: float = 40.0
+    """The engine VM, from its start until its network answers."""
+    engine_health_seconds: float = 60.0
+    """And from then on until the engine's health page says that all is well."""
+    watchdog: bool = True
+    """Hosts have one: it resets a host that hangs while it holds a lease."""
+    log_level: int | None = None
+    """From which level on the product's own log is kept, as `logging` counts; None: none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that happened; `kind`: state, vm, fault, host, log, command."""
+
+    at_seconds: float
+    host: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.at_seconds:9.2f} {self.host:8} {self.kind:8} {self.text}".rstrip()
+
+
+@dataclass(slots=True)
+class Site:
+    """The parts; `say` gets a host's name, a kind and a text."""
+
+    plan: Plan
+    schedule: Schedule
+    random: Random
+    storage: Storage
+    whiteboard_area: Area
+    vm_area: Area
+    engine: Engine
+    say: Callable[[str, str, str], None]
+
+
+def new_site(plan: Plan, say: Callable[[str, str, str], None]) -> Site:
+    """Return a site with an empty whiteboard, free leases, and an engine VM that runs nowhere."""
+    vm_area = Area(VM_SPACE)
+    return Site(
+        plan=plan,
+        schedule=Schedule(),
+        random=Random(plan.seed),
+        storage=Storage(),
+        whiteboard_area=Area(WHITEBOARD_SPACE),
+        vm_area=vm_area,
+        engine=Engine(Lease(vm_area), plan.engine_boot_seconds, plan.engine_health_seconds),
+        say=say,
+    )
