@@ -14,7 +14,7 @@ from flows.clean_reinstall import clean_reinstall
 from tasks.journal import Entry, Kind, Phase
 from tasks.refusal import CheckRefused
 from tasks.settings import Settings
-from tests.fake_cluster import FakeCluster, fake_cluster
+from tests.fake_cluster import APPROVED, FakeCluster, fake_cluster
 from tests.fake_host import HEAD, SD, TARGET, FakeHost
 
 MOUNT = "/rhev/data-center/mnt/srv:_export_he"
@@ -31,6 +31,9 @@ LEFT = (
     "var/tmp/localvm7x/images/disk",
 )
 KEPT_ANSWERS = "var/lib/ovirt-hosted-engine-setup/answers/answers-20261101.conf"
+# Who approves types the host's name, and for the storage domain its id.
+CLEAN = {**APPROVED, "target": "h1"}
+PURGE = {**APPROVED, "target": SD}
 
 # Each VM is a file in state/vms with its state.
 VIRSH = """

@@ -1,7 +1,13 @@
 """What tests of the upgrade ask of a fake cluster and of the journal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest import mock
+
 from flows.upgrade import upgrade
 from flows.upgrade_howto import by_howto
+from runbooks.catalogue import catalogue
 from tasks.journal import Kind, Phase
 from tasks.runs import entered_run
 from tests.fake_cluster import FakeCluster
@@ -41,6 +47,18 @@ def again(cluster: FakeCluster, runbook: str = "upgrade", run_id: str = "") -> N
     run_id = run_id or last_run(cluster)
     with entered_run(runbook, parameters={"cluster": "lab"}, run_id=run_id):
         body("lab")
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Waits that are bound to fail end soon: each look is many commands."""
+    short = {"engine_back_seconds": 12, "live_seconds": 20, "stable_seconds": 45}
+    entries = {
+        name: replace(entry, limits={**entry.limits, **short})
+        for name, entry in catalogue().items()
+    }
+    with mock.patch("tasks.limits.catalogue", return_value=entries):
+        yield
 
 
 def with_vdsm(cluster: FakeCluster) -> None:

@@ -12,21 +12,20 @@ from tasks.refusal import CheckRefused
 from tasks.reinstall_archive import ArchiveWrong
 from tasks.reinstall_changes import NotRemoved
 from tests.failed_install import (
+    CLEAN,
     CONF,
     KEPT_ANSWERS,
     LEFT,
     MOUNT,
+    PURGE,
     FailedInstall,
     archive,
     failed_install,
     nothing_left,
     way_back_told,
 )
-from tests.fake_cluster import APPROVED, REJECTED
+from tests.fake_cluster import REJECTED
 from tests.fake_host import SD
-
-CLEAN = {**APPROVED, "target": "h1"}
-PURGE = {**APPROVED, "target": SD}
 
 
 @pytest.fixture

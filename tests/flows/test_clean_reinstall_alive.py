@@ -7,11 +7,9 @@ import pytest
 
 from flows.clean_reinstall import clean_reinstall
 from ha.core.record import Record, encode_record
-from tests.failed_install import FailedInstall, failed_install, refused
-from tests.fake_cluster import APPROVED, unreachable
+from tests.failed_install import CLEAN, FailedInstall, failed_install, refused
+from tests.fake_cluster import unreachable
 from tests.fake_host import DOWN
-
-CLEAN = {**APPROVED, "target": "h1"}
 
 
 @pytest.fixture

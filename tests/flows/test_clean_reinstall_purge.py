@@ -10,9 +10,11 @@ from ha.core.record import Record, encode_record
 from tasks.refusal import CheckRefused
 from tasks.steps import StepFailed
 from tests.failed_install import (
+    CLEAN,
     CONF,
     KEPT_ANSWERS,
     MOUNT,
+    PURGE,
     FailedInstall,
     changes,
     failed_install,
@@ -20,11 +22,8 @@ from tests.failed_install import (
     refused,
     silent,
 )
-from tests.fake_cluster import APPROVED, unreachable
+from tests.fake_cluster import unreachable
 from tests.fake_host import SD, UP
-
-CLEAN = {**APPROVED, "target": "h1"}
-PURGE = {**APPROVED, "target": SD}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from flows.clean_reinstall import clean_reinstall
 from tasks.refusal import CheckRefused
 from tasks.steps import StepFailed
 from tests.failed_install import (
+    CLEAN,
     CONF,
     LEFT,
     FailedInstall,
@@ -19,11 +20,8 @@ from tests.failed_install import (
     refused,
     silent,
 )
-from tests.fake_cluster import APPROVED, unreachable
+from tests.fake_cluster import unreachable
 from tests.fake_host import SD
-
-CLEAN = {**APPROVED, "target": "h1"}
-PURGE = {**APPROVED, "target": SD}
 
 
 @pytest.fixture

@@ -9,12 +9,9 @@ from flows.clean_reinstall import clean_reinstall
 from tasks.journal import Kind, Phase
 from tasks.refusal import CheckRefused
 from tasks.steps import StepFailed
-from tests.failed_install import CONF, FailedInstall, failed_install, outcomes
-from tests.fake_cluster import APPROVED
+from tests.failed_install import CLEAN, CONF, PURGE, FailedInstall, failed_install, outcomes
 from tests.fake_host import SD
 
-CLEAN = {**APPROVED, "target": "h1"}
-PURGE = {**APPROVED, "target": SD}
 NEW = "vmid=new\nsdUUID=another-domain\n"
 ANSWERS = "/var/lib/my-answers.conf"
 

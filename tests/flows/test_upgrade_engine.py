@@ -1,14 +1,11 @@
 """The engine VM in an upgrade: engine-setup fails, the VM stays away, is off, wants a restart."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 from flows.upgrade import upgrade
-from runbooks.catalogue import catalogue
 from tasks.engine_site import EngineStepFailed
 from tasks.env import use_world
 from tasks.journal import Kind, Phase
@@ -19,6 +16,7 @@ from tests.fake_vm import YES
 from tests.upgraded import (
     again,
     engine_on,
+    impatient,
     last_run,
     outcomes,
     steps,
@@ -30,18 +28,6 @@ from tests.upgraded import (
 def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
     with fake_cluster(tmp_path, bad={}) as bare, use_world(add_packages(bare)):
         yield bare
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """Waits that are bound to fail end soon: each look is many commands."""
-    short = {"engine_back_seconds": 12, "live_seconds": 20, "stable_seconds": 45}
-    entries = {
-        name: replace(entry, limits={**entry.limits, **short})
-        for name, entry in catalogue().items()
-    }
-    with mock.patch("tasks.limits.catalogue", return_value=entries):
-        yield
 
 
 def test_an_engine_setup_that_fails_stays_in_global_maintenance(cluster: FakeCluster) -> None:
@@ -65,7 +51,7 @@ def test_an_engine_setup_that_says_nothing_of_success_counts_as_failed(
         upgrade.fn("lab")
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient()
 def test_an_engine_that_does_not_come_back_is_waited_for_and_told(cluster: FakeCluster) -> None:
     engine = engine_of(cluster)
 

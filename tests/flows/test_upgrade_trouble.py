@@ -1,14 +1,11 @@
 """An upgrade in which something goes wrong on a host: where it stops, and how it goes on."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
 from flows.upgrade import upgrade
-from runbooks.catalogue import catalogue
 from tasks.env import HostUnreachable, use_world
 from tasks.migration import MigrationFailed
 from tasks.refusal import CheckRefused
@@ -19,6 +16,7 @@ from tests.fake_packages import V1, V2, add_packages
 from tests.fake_vm import YES
 from tests.upgraded import (
     again,
+    impatient,
     out_of_service,
     steps,
     versions,
@@ -29,18 +27,6 @@ from tests.upgraded import (
 def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
     with fake_cluster(tmp_path, bad={}) as bare, use_world(add_packages(bare)):
         yield bare
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """Waits that are bound to fail end soon: each look is many commands."""
-    short = {"engine_back_seconds": 12, "live_seconds": 20, "stable_seconds": 45}
-    entries = {
-        name: replace(entry, limits={**entry.limits, **short})
-        for name, entry in catalogue().items()
-    }
-    with mock.patch("tasks.limits.catalogue", return_value=entries):
-        yield
 
 
 def test_an_update_that_fails_half_way_stops_there_and_a_retry_goes_on(
@@ -103,7 +89,7 @@ def test_a_migration_that_fails_is_tried_again_by_a_retry(cluster: FakeCluster) 
     assert versions(cluster) == ["2.0-1"] * 3
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient()
 def test_an_agent_that_does_not_start_stops_the_upgrade(cluster: FakeCluster) -> None:
     cluster.hosts["h2"].set("bad-agent", "yes")
     cluster.answers = [YES]
@@ -113,7 +99,7 @@ def test_an_agent_that_does_not_start_stops_the_upgrade(cluster: FakeCluster) ->
     assert out_of_service(cluster) == ["h2"]
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient()
 def test_a_score_that_is_lost_stops_the_upgrade(cluster: FakeCluster) -> None:
     h2 = cluster.hosts["h2"]
 
