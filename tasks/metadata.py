@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from ha.core.record import BLOCK_BYTES
 from tasks.env import Ran, Shell
 from tasks.hosts import on_all, sh
+from tasks.links import LINKS, searched
 from tasks.refusal import CheckRefused
 from tasks.witnesses import shape_of
 
 CONF = "/etc/ovirt-hosted-engine/hosted-engine.conf"
-LINKS = "/rhev"
 MOUNTS = "/rhev/data-center/mnt/"
 BLOCK_DOMAINS = ("iscsi", "fc")
 METADATA, LOCKSPACE = "metadata", "lockspace"
@@ -20,23 +20,6 @@ METADATA, LOCKSPACE = "metadata", "lockspace"
 # Only these keys: the file also holds the iSCSI password.
 READ_CONF = """
 grep -E '^(vmid|host_id|domainType|sdUUID|(metadata|lockspace)_(image|volume)_UUID)=' "$1"
-"""
-
-# `stat` names the kind of a file in the host's language.
-FIND_TARGET = """
-LC_ALL=C; export LC_ALL
-tell() {
-  target=$(readlink -f -- "$2") && kind=$(stat -c %F -- "$target" 2>/dev/null) || kind=missing
-  case $kind in
-    'block special file') size=$(blockdev --getsize64 "$target") ;;
-    missing) size=0 ;;
-    *) size=$(stat -c %s -- "$target") ;;
-  esac
-  printf '%s\\t%s\\t%s\\t%s\\t%s\\n' "$1" "$2" "$target" "$kind" "$size"
-}
-find -L "$1" -name "${3:-hosted-engine.metadata}" 2>/dev/null |
-while IFS= read -r link; do tell found "$link"; done
-if [ -n "$2" ]; then tell configured "$2"; fi
 """
 
 
@@ -130,7 +113,8 @@ def read_volume(
 def find_target(cluster: str, volume: Volume, timeout_seconds: float) -> Target:
     """Return the file or device that the volume's links lead to, the same on all hosts.
 
-    Raises CheckRefused when there is none, more than one, or not the configured one.
+    Raises CheckRefused when there is none, more than one, or not the configured one, and when a
+    host cannot search all of its storage.
     """
     by_host = on_all(cluster, lambda shell: _search(shell, volume, timeout_seconds))
     targets = {host: _one_target(host, volume, found) for host, found in by_host.items()}
@@ -158,15 +142,13 @@ def _conf(ran: Ran) -> dict[str, str]:
 
 
 def _search(shell: Shell, volume: Volume, timeout_seconds: float) -> tuple[Found, ...]:
-    argv = sh(FIND_TARGET, LINKS, volume.device, volume.link)
-    ran = shell.run(argv, timeout_seconds=timeout_seconds)
     found = []
-    for line in ran.stdout.splitlines():
+    for line in searched(shell, volume.link, timeout_seconds, device=volume.device):
         match line.split("\t"):
             case [role, link, target, kind, size] if size.isdigit():
-                found.append(Found(ran.host, role, link, target, kind, int(size)))
+                found.append(Found(shell.host, role, link, target, kind, int(size)))
             case _:
-                raise CheckRefused(f"{ran.host}: cannot understand {line!r}", "look at that path")
+                raise CheckRefused(f"{shell.host}: cannot understand {line!r}", "look at that path")
     return tuple(found)
 
 

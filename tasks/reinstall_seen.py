@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from tasks.env import Shell, ShellError, world
 from tasks.hosts import host_names, sh
 from tasks.limits import limit
-from tasks.metadata import FIND_TARGET, LINKS
+from tasks.links import searched
+from tasks.metadata import METADATA
 from tasks.refusal import CheckRefused
 from tasks.reinstall import Remains
 from tasks.runs import log
 from tasks.witnesses import ReadFailed, live_ids, read_raw, records, shape_of
 
+WHITEBOARD = f"hosted-engine.{METADATA}"
 WHO = ("sh", "-c", "hostname; hostname -f 2>/dev/null; exit 0")
 # `sanlock client host_status` prints "ID timestamp T" for each host that it has seen in use.
 HOST_STATUS = r"""
@@ -150,7 +152,7 @@ def _boards_by_host(
         shell = world().shell(remains.cluster, name)
         try:
             found[name] = [(path, _read(shell, path, n)) for path, n in _whiteboards(shell).items()]
-        except ShellError as error:
+        except (ShellError, CheckRefused) as error:
             if name == remains.host:
                 raise
             silent.append(str(error))
@@ -165,9 +167,8 @@ def _again(remains: Remains, host: str, path: str, was: bytes | None) -> bytes |
 
 
 def _whiteboards(shell: Shell) -> dict[str, int]:
-    ran = shell.run(sh(FIND_TARGET, LINKS, ""), timeout_seconds=limit("look_seconds"))
     found = {}
-    for line in ran.stdout.splitlines():
+    for line in searched(shell, WHITEBOARD, limit("look_seconds")):
         match line.split("\t"):
             case ["found", link, _, kind, size] if kind != "missing" and size.isdigit():
                 found[link] = int(size)

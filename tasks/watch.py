@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from tasks.env import Shell, ShellError, World, use_world, world
 from tasks.hosts import MOST_AT_ONCE, HostLook, host_names, look_at_host, sh
 from tasks.limits import limit
+from tasks.links import LINKS
 from tasks.lockspace_area import ALIGN_BYTES, SECTORS, faults, judge_area, ranges, sector_of
-from tasks.metadata import CONF, LINKS
+from tasks.metadata import CONF
 from tasks.recorded import look
 from tasks.report import now_text, show
 from tasks.whiteboard_table import BlockRow, block_rows, blocks_markdown

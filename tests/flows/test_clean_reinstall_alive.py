@@ -9,7 +9,7 @@ from flows.clean_reinstall import clean_reinstall
 from ha.core.record import Record, encode_record
 from tests.failed_install import CLEAN, FailedInstall, failed_install, refused
 from tests.fake_cluster import unreachable
-from tests.fake_host import DOWN
+from tests.fake_host import DOWN, FakeHost
 
 
 @pytest.fixture
@@ -69,3 +69,24 @@ def test_the_gate_names_hosts_that_could_not_be_asked(two_hosts: FailedInstall) 
     clean_reinstall.fn("lab", "h1")
     [(_, evidence)] = two_hosts.cluster.asked
     assert "could not be asked what it sees: h2 (192.0.2.9, port 22)" in evidence
+
+
+def unreadable(host: FakeHost) -> None:
+    find = host.root / "bin/find"
+    find.write_text(
+        "#!/bin/sh\n/usr/bin/find \"$@\"; echo 'find: /rhev/x: Permission denied' >&2; exit 1\n"
+    )
+    find.chmod(0o755)
+
+
+def test_it_refuses_where_storage_cannot_be_searched(failed: FailedInstall) -> None:
+    unreadable(failed.host)
+    refused(failed, "h1: `find -L /rhev .*could not search all: .*Permission denied")
+
+
+def test_the_gate_names_hosts_that_cannot_search_theirs(two_hosts: FailedInstall) -> None:
+    unreadable(two_hosts.cluster.hosts["h2"])
+    two_hosts.cluster.answers = [CLEAN]
+    clean_reinstall.fn("lab", "h1")
+    [(_, evidence)] = two_hosts.cluster.asked
+    assert "could not be asked what it sees: h2: `find -L /rhev" in evidence
