@@ -1,6 +1,7 @@
 """The `hosted-engine` command on a real host."""
 
 import getpass
+import io
 import logging
 import os
 import socket
@@ -15,7 +16,7 @@ from ha.cli.command import run_command
 from ha.cli.host import FAILURE, Host, Terminal
 from ha.config import Paths
 from ha.env.clock import HostClock
-from ha.env.engine_console import LibvirtConsole
+from ha.env.engine_console import LibvirtConsole, vm_exists
 from ha.env.engine_vm import LibvirtEngineVm
 from ha.env.lockspace import (
     SanlockLockspace,
@@ -63,6 +64,10 @@ class RealSanlock:
 def main() -> int:
     """Run the command line of this process."""
     logging.disable(logging.CRITICAL)
+    # What a block says may not be writable in the terminal's encoding.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run_command(_real_host(), sys.argv[1:])
     except OSError as error:
@@ -80,6 +85,7 @@ def _real_host() -> Host:
         name=socket.gethostname(),
         broker=BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS),
         engine_vm=LibvirtEngineVm(),
+        vm_exists=vm_exists,
         console=LibvirtConsole(),
         terminal=Terminal(os.environ, getpass.getpass if sys.stdin.isatty() else None),
         services=SystemdServices(),

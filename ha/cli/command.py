@@ -1,8 +1,10 @@
 """Parse the command line, check what a verb needs, run it, return the exit code."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 from ha.cli.host import FAILURE, Host, Refused
+from ha.cli.status import vm_status
 from ha.cli.usage import VERBS, Verb, usage, verb_usage
 from ha.config import ConfigError
 from ha.services import ServicesFailed
@@ -10,6 +12,13 @@ from ha.version import version
 
 OK = 0
 NOT_DEPLOYED = "You must run deploy first"
+# The VM in which upstream's deployment prepares the engine, before it is on shared storage.
+LOCAL_VM = "HostedEngineLocal"
+DEPLOYMENT_BROKE_OFF = 2
+BROKEN_OFF = (
+    "It seems like a previous attempt to deploy hosted-engine failed or it's still in progress."
+    " Please clean it up before trying again"
+)
 NO_VM_CONF = "The hosted engine configuration has not been retrieved from shared storage yet,"
 NO_AGENT = "please ensure that ovirt-ha-agent service is running."
 ASK_SANLOCK = "for more details please check sanlock status."
@@ -37,17 +46,26 @@ def run_command(host: Host, arguments: Sequence[str]) -> int:
 
 
 def _run(host: Host, verb: Verb, arguments: Sequence[str]) -> int:
+    as_json = False
     try:
         options = _options(verb, arguments)
+        as_json = "json" in options
         _require(host, verb)
         verb.run(host, options)
     except Refused as refusal:
-        host.complain(str(refusal))
+        _complain(host, refusal, as_json=as_json and not refusal.answered)
         return refusal.code
     except ConfigError as error:
-        host.complain(str(error))
+        _complain(host, error, as_json=as_json)
         return FAILURE
     return OK
+
+
+def _complain(host: Host, error: Exception, *, as_json: bool) -> None:
+    """Say on standard error what is wrong; a reader of JSON gets an object as well."""
+    host.complain(str(error))
+    if as_json:
+        host.say(json.dumps({"error": str(error)}))
 
 
 def _options(verb: Verb, arguments: Sequence[str]) -> Mapping[str, str]:
@@ -73,6 +91,8 @@ def _options(verb: Verb, arguments: Sequence[str]) -> Mapping[str, str]:
 
 def _require(host: Host, verb: Verb) -> None:
     if verb.needs_deployed and not host.is_deployed():
+        if verb.run is vm_status and host.vm_exists(LOCAL_VM):
+            raise Refused(BROKEN_OFF, DEPLOYMENT_BROKE_OFF)
         raise Refused(NOT_DEPLOYED)
     if verb.needs_vm_conf and not host.paths.vm_conf.is_file():
         try:

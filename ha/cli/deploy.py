@@ -9,6 +9,12 @@ from ha.deploy import DeployFailed, Tools, deploy
 from ha.whole_file import write_whole
 
 ALREADY = "The hosted engine has already been deployed on this host"
+# What upstream's deployment hands to the playbooks that make an engine, which this one does not.
+UPSTREAMS_OPTIONS = ("restore-from-file=", "4", "6", "ansible-extra-vars=")
+NO_ENGINE_IS_MADE = (
+    "This deployment makes no engine: it imports the disk of one (OVEHOSTED_VM/ovfArchive), in"
+    " which a backup is restored beforehand"
+)
 ANSWERS_FOLDER = Path("var/lib/ovirt-hosted-engine-setup/answers")
 
 
@@ -16,6 +22,7 @@ def deploy_host(host: Host, options: Mapping[str, str]) -> None:
     """Deploy this host; exit code 0 means that its agent has published its first record."""
     if host.is_deployed():
         raise Refused(f"{ALREADY}: {host.paths.hosted_engine_conf} names an engine VM")
+    _refuse_upstreams(options)
     files = [Path(name) for name in options.get("config-append", "").split("\n") if name]
     if not files:
         raise Refused("Nothing is asked here: give the answers with --config-append=<file>")
@@ -32,6 +39,15 @@ def deploy_host(host: Host, options: Mapping[str, str]) -> None:
     finally:
         _keep(host, complete, [kept, *_generated(options)])
     host.say("Hosted Engine successfully deployed on this host")
+
+
+def _refuse_upstreams(options: Mapping[str, str]) -> None:
+    backup = options.get("restore-from-file")
+    if backup is not None and not Path(backup).is_file():
+        raise Refused(f"FATAL: File {backup} not found!")
+    for name in (option.rstrip("=") for option in UPSTREAMS_OPTIONS):
+        if name in options:
+            raise Refused(f"Option '--{name}' is not taken. {NO_ENGINE_IS_MADE}")
 
 
 def _tools(host: Host) -> Tools:

@@ -17,11 +17,15 @@ FAILURE = 1
 
 
 class Refused(Exception):
-    """Raised by a verb that did not do what it was asked; `code` is the exit code."""
+    """Raised by a verb that did not do what it was asked; `code` is the exit code.
 
-    def __init__(self, message: str, code: int = FAILURE) -> None:
+    `answered`: standard output has what there is to say, so that no error is added in JSON.
+    """
+
+    def __init__(self, message: str, code: int = FAILURE, *, answered: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.answered = answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Host:
     name: str
     broker: Broker
     engine_vm: EngineVm
+    vm_exists: Callable[[str], bool]
     console: Console
     terminal: Terminal
     services: Services

@@ -42,7 +42,7 @@ def vm_status(host: Host, options: Mapping[str, str]) -> None:
     blocks = [judge_block(host_id, found[host_id]) for host_id in sorted(found)]
     for block in blocks:
         if block.bad:
-            host.complain(f"Block {block.host_id} is skipped: {block.message}")
+            host.complain(f"Block {block.host_id} is skipped: {_visible(block.message)}")
     patience_seconds = read_agent_conf(host.paths.agent_conf).timing.host_alive_seconds
     statuses = _statuses(blocks, _live_ids(live, patience_seconds))
     maintenance = _global_maintenance(blocks)
@@ -51,7 +51,7 @@ def vm_status(host: Host, options: Mapping[str, str]) -> None:
     else:
         host.say("\n".join(_as_text(statuses, maintenance=maintenance)))
     if not statuses:
-        raise Refused("No host has published its status")
+        raise Refused("No host has published its status", answered=True)
 
 
 def _live_ids(live: LiveHosts, patience_seconds: float) -> Sequence[int]:
@@ -113,7 +113,8 @@ def _engine_status(status: Status) -> Mapping[str, object]:
         return {**unknown, "reason": STALE}
     try:
         parsed = json.loads(str(status["engine-status"]))
-    except ValueError:
+        json.dumps(parsed, allow_nan=False)  # what Python reads as a number may be none in JSON
+    except (ValueError, RecursionError):
         parsed = None
     return parsed if isinstance(parsed, dict) else {**unknown, "reason": "not readable"}
 
@@ -122,12 +123,18 @@ def _as_text(statuses: Sequence[Status], *, maintenance: bool) -> list[str]:
     banner = GLOBAL_MAINTENANCE if maintenance else ""
     lines = [banner] if maintenance else []
     for status in statuses:
-        lines.append(f"\n\n--== Host {status['hostname']} (id: {status['host-id']}) status ==--\n")
+        host = f"{_visible(status['hostname'])} (id: {status['host-id']})"
+        lines.append(f"\n\n--== Host {host} status ==--\n")
         shown = {
             **status,
             "engine-status": status["engine-status"] if status["live-data"] else STALE,
         }
-        lines += [f"{_LABELS[key]:35}: {shown[key]}" for key in _LABELS if key in shown]
+        lines += [f"{_LABELS[key]:35}: {_visible(shown[key])}" for key in _LABELS if key in shown]
         lines.append(f"{'Extra metadata (valid at timestamp)':35}:")
-        lines += [f"\t{line}" for line in str(status["extra"]).splitlines()]
+        lines += [f"\t{_visible(line)}" for line in str(status["extra"]).splitlines()]
     return [*lines, banner]
+
+
+def _visible(value: object) -> str:
+    """A text of another host, without what would steer this terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(value))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ha.cli.checks import check_deployed, check_liveliness
 from ha.cli.clean import clean_metadata
 from ha.cli.console import add_console_password, console
-from ha.cli.deploy import deploy_host
+from ha.cli.deploy import UPSTREAMS_OPTIONS, deploy_host
 from ha.cli.host import Host
 from ha.cli.lockspace import reinitialize_lockspace
 from ha.cli.maintenance import set_maintenance
@@ -37,7 +37,7 @@ VERBS = {
         deploy_host,
         "--deploy --config-append=<file>... [--generate-answer=<file>]",
         "Deploy this host without questions, as the first one or as an additional one.",
-        ("config-append=", "generate-answer="),
+        ("config-append=", "generate-answer=", *UPSTREAMS_OPTIONS),
         needs_deployed=False,
     ),
     "vm-start": Verb(

@@ -26,6 +26,9 @@ def vm_start_paused(host: Host, options: Mapping[str, str]) -> None:
 
 def _start(host: Host, options: Mapping[str, str], *, paused: bool) -> None:
     xml = _start_xml(host, options.get("vm-conf"))
+    replaced = (VmState.DOWN,) if paused else (VmState.DOWN, VmState.PAUSED)
+    if (before := host.engine_vm.sighting().state) in replaced:
+        host.say(f"VM exists and is {before.value}, cleaning up and restarting")
     try:
         host.engine_vm.start(xml, paused=paused)
     except VmAlreadyRuns as error:

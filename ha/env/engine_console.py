@@ -63,6 +63,17 @@ class LibvirtConsole:
         return subprocess.call(["virsh", "--connect", self._uri, "console", self._name])
 
 
+def vm_exists(name: str, uri: str = SYSTEM_URI) -> bool:
+    """Whether libvirt knows a domain of this name; False also when it does not answer."""
+    link = LibvirtLink(uri, lambda *_: None, lambda: None, lambda: None)
+    try:
+        with link.asking(VmTrouble) as connection:
+            look_up(connection, name)
+    except VmTrouble:
+        return False
+    return True
+
+
 def _vnc_of(domain: Any) -> ET.Element | None:
     xml = ET.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE))
     return xml.find("./devices/graphics[@type='vnc']")

@@ -174,6 +174,7 @@ class SimHost:
     name: str = "h1"
     broker: SimBroker = field(default_factory=SimBroker)
     vm: SimEngineVm = field(default_factory=SimEngineVm)
+    others: set[str] = field(default_factory=set)
     console: SimConsole = field(default_factory=SimConsole)
     environment: dict[str, str] = field(default_factory=dict)
     ask: Callable[[str], str] | None = None
@@ -217,6 +218,7 @@ class SimHost:
             name=self.name,
             broker=self.broker,
             engine_vm=self.vm,
+            vm_exists=self.others.__contains__,
             console=self.console,
             terminal=Terminal(self.environment, self.ask),
             address_of=lambda name: self.addresses.get(name, ""),

@@ -75,6 +75,14 @@ def test_an_empty_vmid_means_not_deployed(bare: SimHost, verb: str) -> None:
     assert bare.complained == "You must run deploy first"
 
 
+def test_the_rest_of_a_deployment_that_broke_off_has_its_own_exit_code(bare: SimHost) -> None:
+    bare.others.add("HostedEngineLocal")
+    assert bare.run("--vm-status") == 2
+    assert bare.complained.startswith("It seems like a previous attempt to deploy hosted-engine")
+    assert bare.run("--vm-start") == 1
+    assert bare.complained == "You must run deploy first"
+
+
 def test_check_deployed(bare: SimHost, host: SimHost) -> None:
     assert host.run("--check-deployed") == 0
     assert host.said == "The hosted engine has been deployed"

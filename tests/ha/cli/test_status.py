@@ -145,6 +145,52 @@ def test_no_broker(cluster: SimHost, trouble: Exception) -> None:
     assert cluster.out == []
 
 
+@pytest.mark.parametrize(
+    "trouble", [BrokerUnreachable("no 'socket'"), BrokerError("storage", "input/output error")]
+)
+def test_an_error_in_json_is_json(cluster: SimHost, trouble: Exception) -> None:
+    cluster.broker.trouble = trouble
+    assert cluster.run("--vm-status", "--json") == 1
+    assert json.loads(cluster.said) == {"error": cluster.complained}
+
+
+def test_what_is_refused_before_is_json_as_well(cluster: SimHost, bare: SimHost) -> None:
+    cluster.paths.vm_conf.unlink()
+    assert cluster.run("--vm-status", "--json") == 1
+    assert json.loads(cluster.said) == {"error": cluster.complained}
+    bare.paths.hosted_engine_conf.unlink()
+    assert bare.run("--vm-status", "--json") == 1
+    assert json.loads(bare.said) == {"error": "You must run deploy first"}
+
+
+@pytest.mark.parametrize("status", ['{"vm": NaN}', '{"vm": 1e999}', "[" * 200, '"up"', "null"])
+def test_an_engine_status_that_is_no_json_object_is_unknown(cluster: SimHost, status: str) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    cluster.broker.blocks = {1: record(1, status)}
+    assert cluster.run("--vm-status", "--json") == 0
+    found = json.loads(cluster.said, parse_constant=refuse)["1"]["engine-status"]
+    assert (found["vm"], found["reason"]) == ("unknown", "not readable")
+
+
+def test_a_block_cannot_steer_the_terminal(cluster: SimHost) -> None:
+    hostile = record(1, UP, hostname="h1\x1b[2J", extra="state=\x9b31m\u202eEngineUp\n")
+    cluster.broker.blocks = {1: hostile, 2: b"\x1b[2J".ljust(4096, b"\0")}
+    assert cluster.run("--vm-status") == 0
+    assert all(each.isprintable() or each in "\n\t" for each in cluster.said + cluster.complained)
+    assert "Hostname                           : h1\\x1b[2J" in cluster.said
+
+
+def test_json_names_hosts_by_their_ids_beside_the_flag(cluster: SimHost) -> None:
+    """As upstream, for those who read it: whoever wants the hosts takes the numbers alone."""
+    cluster.run("--vm-status", "--json")
+    status = json.loads(cluster.said)
+    hosts = {int(key): value for key, value in status.items() if key.isdecimal()}
+    assert {key: value["host-id"] for key, value in hosts.items()} == {1: 1, 2: 2}
+    assert set(status) - {str(key) for key in hosts} == {"global_maintenance"}
+
+
 def test_no_host_data(cluster: SimHost) -> None:
     cluster.broker.blocks = {52: TOO_NEW}
     assert cluster.run("--vm-status", "--json") == 1

@@ -18,6 +18,21 @@ def test_start(host: SimHost) -> None:
     assert domain.findtext("./sysinfo/system/entry[@name='serial']") == "h1"
 
 
+@pytest.mark.parametrize("state", [VmState.DOWN, VmState.PAUSED])
+def test_start_says_what_it_replaces(host: SimHost, state: VmState) -> None:
+    host.vm.state = state
+    assert host.run("--vm-start") == 0
+    assert host.out[0] == f"VM exists and is {state.value}, cleaning up and restarting"
+
+
+def test_start_paused_says_that_a_vm_that_is_down_is_replaced(host: SimHost) -> None:
+    host.vm.state = VmState.DOWN
+    assert host.run("--vm-start-paused") == 0
+    assert host.out[0] == "VM exists and is Down, cleaning up and restarting"
+    assert host.run("--vm-start-paused") == 0
+    assert "cleaning up" not in host.said
+
+
 def test_start_with_an_edited_copy_boots_the_rescue_medium(host: SimHost) -> None:
     text = host.paths.vm_conf.read_text()
     edited = text.replace("path:}", "path:/rescue.iso,bootOrder:1}").replace(

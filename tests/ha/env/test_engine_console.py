@@ -11,7 +11,7 @@ import pytest
 libvirt = pytest.importorskip("libvirt", reason="libvirt's binding is missing")
 
 from ha.env.console_port import VncServer  # noqa: E402  (needs the binding)
-from ha.env.engine_console import LibvirtConsole  # noqa: E402
+from ha.env.engine_console import LibvirtConsole, vm_exists  # noqa: E402
 from ha.env.ports import VmMissing, VmTrouble, VmUnreachable  # noqa: E402
 from ha.env.probes import address_of  # noqa: E402
 
@@ -132,3 +132,9 @@ def test_the_serial_console_is_virshs(
 def test_the_address_of_an_interface() -> None:
     assert address_of("lo") == "127.0.0.1"
     assert address_of("nosuchinterface") == ""
+
+
+def test_another_vm_of_this_host(tmp_path: Path) -> None:
+    assert vm_exists("test", "test:///default")
+    assert not vm_exists("HostedEngineLocal", "test:///default")
+    assert not vm_exists("test", f"test://{tmp_path}/no-such")
