@@ -82,6 +82,10 @@ class SimBrokerLink:
         """Queue a notification."""
         self._ask(lambda service: service.notify(event, detail, since))
 
+    def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
+        """Look at a host's engine and the VM's lease until their mark is another."""
+        return self._ask(lambda service: service.watch_engine(host_id, mark, seconds))
+
     def _ask(self, request: Callable[[BrokerService], T]) -> T:
         """Make a request. Raises BrokerUnreachable and BrokerError."""
         schedule, seat = self._schedule, self._seat

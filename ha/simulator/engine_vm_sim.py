@@ -47,16 +47,18 @@ class SimEngineVm:
         self._ask()
         self._libvirt.press_power_button()
 
-    def power_off(self) -> None:
+    def power_off(self, *, only_a_start: bool = False) -> None:
         """Cut the power, also of a start of this object that waits for the lease.
 
-        Raises VmMissing, VmUnreachable.
+        `only_a_start` leaves a VM that runs alone. Raises VmMissing, VmUnreachable.
         """
         self._libvirt.act(self._process, "power-off")
         start = self._libvirt.starting
         if self._starting and start is not None:
             self._schedule.sleep(END_START_SECONDS)
             start.cut = True
+            return
+        if only_a_start:
             return
         self._ask()
         if self._libvirt.vm is None:
