@@ -25,6 +25,8 @@ FEATURE_VERSION = 1
 _LEAST_TOKENS = 7
 _CRC_TOKEN = 9
 _CRC_PLACEHOLDER = "00000000"
+# As writers write them: Python would take 1_0 and the digits of any script, of any length.
+_INTEGER = re.compile("-?[0-9]{1,18}")
 # The last two tokens came together (upstream's lib/metadata.py), so the last one decides.
 _CONF_TIMESTAMP = 11
 
@@ -153,12 +155,18 @@ def judge_whiteboard(data: bytes) -> tuple[Block, ...]:
 def encode_record(record: Record) -> bytes:
     """Return the host's whole block.
 
-    Raises ValueError when a text would break the line apart or when the line or the block would
-    not fit: upstream does not look, and a longer text overwrites the next host's block.
+    Raises ValueError for a host id that has no block, when a text would break the line apart or
+    when the line or the block would not fit: upstream does not look, and a longer text overwrites
+    the next host's block.
     """
+    if not 1 <= record.host_id <= MAX_HOST_ID:
+        raise ValueError(f"host id {record.host_id} is outside 1..{MAX_HOST_ID}")
     for name, text in (("hostname", record.hostname), ("engine status", record.engine_status)):
         if any(char in text for char in "|\n\0"):
             raise ValueError(f"host {record.host_id}: {name} {text!r} cannot be written")
+    for number in (record.timestamp, record.score, record.local_conf_timestamp or 0):
+        if not _INTEGER.fullmatch(str(number)):
+            raise ValueError(f"host {record.host_id}: {number} cannot be written")
     if "\0" in record.extra:
         raise ValueError(f"host {record.host_id}: the extra text holds a NUL")
     tokens = [
@@ -253,12 +261,11 @@ def _check_versions(host_id: int, line: str, tokens: list[str]) -> None:
             f"Malformed metadata for host {host_id}:"
             f" received {len(tokens)} of {_LEAST_TOKENS} expected tokens"
         )
-    try:
-        feature_version = int(tokens[1])
-    except ValueError as error:
+    if not _INTEGER.fullmatch(tokens[1]):
         raise _Malformed(
             f"Malformed metadata for host {host_id}: non-parsable metadata version {tokens[1]}"
-        ) from error
+        )
+    feature_version = int(tokens[1])
     if feature_version < PARSE_VERSION:
         raise _Malformed(
             f"Metadata version {feature_version} from host {host_id} too old for this agent"
@@ -267,12 +274,9 @@ def _check_versions(host_id: int, line: str, tokens: list[str]) -> None:
 
 
 def _number(host_id: int, token: str) -> int:
-    try:
-        return int(token)
-    except ValueError as error:
-        raise _Malformed(
-            f"Malformed metadata for host {host_id}: {token!r} is not a number"
-        ) from error
+    if not _INTEGER.fullmatch(token):
+        raise _Malformed(f"Malformed metadata for host {host_id}: {token!r} is not a number")
+    return int(token)
 
 
 def _bool(host_id: int, token: str | None) -> bool | None:
