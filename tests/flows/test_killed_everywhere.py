@@ -22,11 +22,11 @@ from tasks.gates import decision_of
 from tasks.journal import Journal, Kind, Phase
 from tests.fake_cluster import FakeCluster
 from tests.mortal import Killed, MortalJournal, Reaper, everywhere_once, mortal_shells, once_at
-from tests.scenario import Scenario, scenarios
+from tests.rehearsal import Rehearsal, rehearsals
 
 pytestmark = pytest.mark.slow
 
-ALL = scenarios()
+ALL = rehearsals()
 RUN = "r1"
 MOST_ATTEMPTS = 1000
 SAMPLE = 4  # points a runbook
@@ -38,7 +38,7 @@ EVERY_POINT = os.environ.get("RUNBOOKS_KILL") == "all"
 class Trial:
     """One run that is killed and entered again, and what there is to be said of it."""
 
-    scenario: Scenario
+    rehearsal: Rehearsal
     cluster: FakeCluster
     reaper: Reaper
     started: Counter[str] = field(default_factory=Counter)
@@ -52,7 +52,7 @@ class Trial:
     def ask(self, gate: str, _shown: Mapping[str, Any]) -> Mapping[str, Any]:
         assert decision_of(self.journal, RUN, gate) is None, f"{gate} is asked again"
         self.asked.append(gate)
-        return self.scenario.answer(gate)
+        return self.rehearsal.answer(gate)
 
     def run(self) -> None:
         """Enter the run until it gets through."""
@@ -65,7 +65,7 @@ class Trial:
         with use_world(world):
             for _ in range(MOST_ATTEMPTS):
                 try:
-                    self.scenario.attempt(self.cluster, RUN)
+                    self.rehearsal.attempt(self.cluster, RUN)
                 except Killed as killed:
                     self.kills.append(str(killed))
                 else:
@@ -76,8 +76,8 @@ class Trial:
         """Return what must be as without a kill."""
         entries = self.journal.entries(RUN)
         return {
-            "end state": self.scenario.end_state(self.cluster),
-            "commands": self.scenario.mutations(self.cluster),
+            "end state": self.rehearsal.end_state(self.cluster),
+            "commands": self.rehearsal.mutations(self.cluster),
             "steps": sorted(self.started),
             "gates": [
                 (e.step, e.payload["decision"])
@@ -93,9 +93,9 @@ class Trial:
 
 
 @contextmanager
-def trial(scenario: Scenario, strikes: Callable[[str], bool], folder: Path) -> Iterator[Trial]:
-    with scenario.prepare(folder) as cluster:
-        yield Trial(scenario, cluster, Reaper(strikes))
+def trial(rehearsal: Rehearsal, strikes: Callable[[str], bool], folder: Path) -> Iterator[Trial]:
+    with rehearsal.prepare(folder) as cluster:
+        yield Trial(rehearsal, cluster, Reaper(strikes))
 
 
 @cache
@@ -109,9 +109,9 @@ def unharmed(runbook: str) -> tuple[dict[str, object], tuple[str, ...]]:
         return alone.came_to(), tuple(dict.fromkeys(alone.reaper.points))
 
 
-def points_of(scenario: Scenario) -> Iterator[str]:
+def points_of(rehearsal: Rehearsal) -> Iterator[str]:
     """Yield the points at which a run is killed once."""
-    points = unharmed(scenario.runbook)[1]
+    points = unharmed(rehearsal.runbook)[1]
     if EVERY_POINT:
         yield from points
     else:
@@ -119,28 +119,28 @@ def points_of(scenario: Scenario) -> Iterator[str]:
 
 
 def judge(tried: Trial, where: str) -> None:
-    wanted, came = unharmed(tried.scenario.runbook)[0], tried.came_to()
+    wanted, came = unharmed(tried.rehearsal.runbook)[0], tried.came_to()
     for what, value in wanted.items():
         assert came[what] == value, f"{where}: {what}"
     twice = [step for step, times in tried.started.items() if times > 1]
     assert not twice, f"{where}: started twice: {twice}"
 
 
-@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
-def test_killed_at_every_point_in_turn(scenario: Scenario, tmp_path: Path) -> None:
-    with trial(scenario, everywhere_once(), tmp_path) as tried:
+@pytest.mark.parametrize("rehearsal", ALL.values(), ids=ALL)
+def test_killed_at_every_point_in_turn(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    with trial(rehearsal, everywhere_once(), tmp_path) as tried:
         tried.run()
         judge(tried, f"killed {len(tried.kills)} times")
-        missed = set(unharmed(scenario.runbook)[1]) - set(tried.kills)
+        missed = set(unharmed(rehearsal.runbook)[1]) - set(tried.kills)
         assert not missed, f"never killed at {missed}"
 
 
-@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
-def test_killed_once(scenario: Scenario, tmp_path: Path) -> None:
-    for number, point in enumerate(points_of(scenario)):
+@pytest.mark.parametrize("rehearsal", ALL.values(), ids=ALL)
+def test_killed_once(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    for number, point in enumerate(points_of(rehearsal)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with trial(scenario, once_at(point), folder) as tried:
+        with trial(rehearsal, once_at(point), folder) as tried:
             tried.run()
             where = f"killed {point} (RUNBOOKS_KILL_SEED={SEED})"
             judge(tried, where)

@@ -15,9 +15,9 @@ from tasks.plan import CONTROL_NODE, Command, Plan, State
 from tasks.plan_paper import paper
 from tasks.plan_run import make_plan
 from tests.fake_cluster import FakeCluster
-from tests.scenario import Scenario, scenarios
+from tests.rehearsal import Rehearsal, rehearsals
 
-ALL = scenarios()
+ALL = rehearsals()
 WORD = re.compile(r"\b(?:RUN|[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)+)\b")
 REISSUED = re.compile(r"^(.*)\.[0-9]+(@.*)?$")
 
@@ -104,29 +104,29 @@ def commands_in(text: str) -> list[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def cluster(scenario: Scenario, tmp_path: Path) -> Iterator[FakeCluster]:
-    with scenario.prepare(tmp_path) as cluster:
+def cluster(rehearsal: Rehearsal, tmp_path: Path) -> Iterator[FakeCluster]:
+    with rehearsal.prepare(tmp_path) as cluster:
         yield cluster
 
 
-def test_every_runbook_has_a_scenario() -> None:
+def test_every_runbook_has_a_rehearsal() -> None:
     # What break-lock changes is the journal itself: tests/flows/test_break_lock.py cuts it off.
     assert set(ALL) == set(catalogue()) - {"break-lock"}
 
 
-@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
-def test_the_run_does_what_the_plan_says(scenario: Scenario, cluster: FakeCluster) -> None:
+@pytest.mark.parametrize("rehearsal", ALL.values(), ids=ALL)
+def test_the_run_does_what_the_plan_says(rehearsal: Rehearsal, cluster: FakeCluster) -> None:
     journal = cluster.world.journal
-    before = scenario.end_state(cluster), scenario.mutations(cluster), journal.head()
-    plan = make_plan(scenario.entry, scenario.procedure, scenario.parameters_for(cluster))
-    text = paper(scenario.entry, plan, "lab", ["h1"])
+    before = rehearsal.end_state(cluster), rehearsal.mutations(cluster), journal.head()
+    plan = make_plan(rehearsal.entry, rehearsal.procedure, rehearsal.parameters_for(cluster))
+    text = paper(rehearsal.entry, plan, "lab", ["h1"])
     there = [each for each in plan.commands if each.host != CONTROL_NODE]
     assert commands_in(text) == [(each.host, list(each.argv)) for each in there]
-    assert (scenario.end_state(cluster), scenario.mutations(cluster), journal.head()) == before
+    assert (rehearsal.end_state(cluster), rehearsal.mutations(cluster), journal.head()) == before
     assert not list(cluster.folder.rglob("steps/RUN.*"))
     assert plan.findings == ()
-    with use_world(replace(cluster.world, ask=lambda gate, _shown: scenario.answer(gate))):
-        scenario.attempt(cluster, "r1")
+    with use_world(replace(cluster.world, ask=lambda gate, _shown: rehearsal.answer(gate))):
+        rehearsal.attempt(cluster, "r1")
     compare(plan, journal, "r1")
     steps = (Kind.LOOK, Kind.CHECK, Kind.CHANGE, Kind.WAIT, Kind.GATE)
     assert [part.step for part in plan.parts] == done(journal.entries("r1"), steps)

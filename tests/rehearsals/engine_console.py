@@ -9,7 +9,7 @@ from tasks import console_password
 from tasks.settings import Settings
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import add_vm
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -23,4 +23,4 @@ def at_work(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario("engine-console", at_work)
+REHEARSAL = Rehearsal("engine-console", at_work)

@@ -1,8 +1,8 @@
-"""One scenario a runbook: how the tests that hold for every runbook prepare and judge it.
+"""One rehearsal a runbook: how the tests that hold for every runbook prepare and judge it.
 
-Whoever adds a runbook to the catalogue adds `tests/scenarios/<its flow's module>.py` with
+Whoever adds a runbook to the catalogue adds `tests/rehearsals/<its flow's module>.py` with
 
-    SCENARIO = Scenario("enter-global-maintenance", prepare, {"reason": "ticket 7"})
+    REHEARSAL = Rehearsal("enter-global-maintenance", prepare, {"reason": "ticket 7"})
 
   runbook     its id
   prepare     a context manager that takes a folder and yields a FakeCluster in force, ready for
@@ -36,7 +36,7 @@ from tasks.runs import entered_run
 from tasks.whiteboard_table import block_rows
 from tests.fake_cluster import APPROVED, FakeCluster
 
-SCENARIOS = Path(__file__).parent / "scenarios"
+REHEARSALS = Path(__file__).parent / "rehearsals"
 UNITS = ("ovirt-ha-agent", "ovirt-ha-broker")
 MUTATING = (
     "systemctl start",
@@ -64,7 +64,7 @@ def end_state_of(cluster: FakeCluster) -> object:
 
 
 @dataclass(frozen=True)
-class Scenario:
+class Rehearsal:
     """How a runbook is prepared and judged."""
 
     runbook: str
@@ -112,8 +112,8 @@ class Scenario:
         )
 
 
-def scenarios() -> dict[str, Scenario]:
-    """Return the scenarios by runbook."""
-    modules = sorted(path.stem for path in SCENARIOS.glob("*.py"))
-    found = [importlib.import_module(f"tests.scenarios.{name}").SCENARIO for name in modules]
-    return {scenario.runbook: scenario for scenario in found}
+def rehearsals() -> dict[str, Rehearsal]:
+    """Return the rehearsals by runbook."""
+    modules = sorted(path.stem for path in REHEARSALS.glob("*.py"))
+    found = [importlib.import_module(f"tests.rehearsals.{name}").REHEARSAL for name in modules]
+    return {rehearsal.runbook: rehearsal for rehearsal in found}

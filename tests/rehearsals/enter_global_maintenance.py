@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import add_vm
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -16,4 +16,4 @@ def at_work(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario("enter-global-maintenance", at_work, {"reason": "ticket 7"})
+REHEARSAL = Rehearsal("enter-global-maintenance", at_work, {"reason": "ticket 7"})

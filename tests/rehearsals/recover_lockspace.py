@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.lockspace_area import ALIGN_BYTES
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_lockspace import PATH, FakeLockspace, areas_of, zeros
-from tests.scenario import MUTATING, Scenario, end_state_of
+from tests.rehearsal import MUTATING, Rehearsal, end_state_of
 
 CHANGING = (*MUTATING, "sanlock client rem_lockspace", "sanlock direct init")
 
@@ -25,4 +25,4 @@ def end_state(cluster: FakeCluster) -> object:
     return end_state_of(cluster), areas_of(data), data[ALIGN_BYTES:]
 
 
-SCENARIO = Scenario("recover-lockspace", broken, end_state=end_state, mutating=CHANGING)
+REHEARSAL = Rehearsal("recover-lockspace", broken, end_state=end_state, mutating=CHANGING)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.zero_metadata import zero_metadata
 from tests.fake_cluster import APPROVED, FakeCluster, fake_cluster
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def zeroed(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "restore-metadata",
     zeroed,
     lambda cluster: {"run_id": cluster.world.journal.runs("lab")[-1].run_id},

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.failed_install import failed_install
 from tests.fake_cluster import APPROVED, FakeCluster
 from tests.fake_host import DOMAIN, SD
-from tests.scenario import UNITS, Scenario
+from tests.rehearsal import UNITS, Rehearsal
 
 ANSWERS = "/var/lib/answers.conf"
 KEYS = ("lockspaces", "packages", "deployed", *UNITS)
@@ -31,7 +31,7 @@ def end_state(cluster: FakeCluster) -> object:
     return files, vms, Path(host.here(DOMAIN)).exists(), [host.get(key) for key in KEYS]
 
 
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "clean-reinstall",
     half_deployed,
     {"host": "h1", "purge_storage": True, "answer_file": ANSWERS},

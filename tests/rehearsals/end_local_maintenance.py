@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.local_maintenance import maintain_host
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import add_vm
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -20,4 +20,4 @@ def maintained(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario("end-local-maintenance", maintained, {"host": "h2"})
+REHEARSAL = Rehearsal("end-local-maintenance", maintained, {"host": "h2"})

@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.enter_global_maintenance import enter_maintenance
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import YES, add_vm
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def down_and_in_maintenance(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "leave-global-maintenance",
     down_and_in_maintenance,
     answers={"approve_engine_start": YES},

@@ -1,6 +1,6 @@
 """metadata-too-new: one block that is too new, on three hosts."""
 
 from tests.fake_cluster import fake_cluster
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
-SCENARIO = Scenario("metadata-too-new", fake_cluster)
+REHEARSAL = Rehearsal("metadata-too-new", fake_cluster)

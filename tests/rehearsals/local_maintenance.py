@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks.env import use_world
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import add_vm, by_libvirt
-from tests.scenario import MUTATING, Scenario
+from tests.rehearsal import MUTATING, Rehearsal
 
 
 @contextmanager
@@ -18,6 +18,6 @@ def at_work(folder: Path) -> Iterator[FakeCluster]:
             yield cluster
 
 
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "local-maintenance", at_work, {"host": "h1"}, mutating=(*MUTATING, "virsh migrate")
 )

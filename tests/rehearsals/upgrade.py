@@ -9,7 +9,7 @@ from tasks.env import use_world
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_packages import add_packages, engine_of
 from tests.fake_vm import YES
-from tests.scenario import MUTATING, Scenario, end_state_of
+from tests.rehearsal import MUTATING, Rehearsal, end_state_of
 
 # What the looks ask is no change.
 CHANGING = tuple(start for start in MUTATING if start not in ("dnf", "yum"))
@@ -30,7 +30,7 @@ def end_state(cluster: FakeCluster) -> object:
 
 
 GATES = [gate.name for gate in catalogue()["upgrade"].gates]
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "upgrade",
     prepared,
     answers=dict.fromkeys([*GATES, "approve_cluster_level"], YES),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.fake_cluster import FakeCluster, fake_cluster
 from tests.fake_vm import YES, add_vm
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def at_work(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "boot-rescue",
     at_work,
     {"medium": "/var/lib/rescue.iso"},

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flows.recover_lockspace import recover
 from tests.fake_cluster import APPROVED, FakeCluster
-from tests.scenario import Scenario
-from tests.scenarios.recover_lockspace import CHANGING, broken, end_state
+from tests.rehearsal import Rehearsal
+from tests.rehearsals.recover_lockspace import CHANGING, broken, end_state
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def recovered(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario(
+REHEARSAL = Rehearsal(
     "restore-lockspace",
     recovered,
     lambda cluster: {"run_id": cluster.world.journal.runs("lab")[-1].run_id},

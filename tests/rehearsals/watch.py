@@ -7,7 +7,7 @@ from unittest import mock
 
 from tests.fake_cluster import GARBAGE, FakeCluster, fake_cluster
 from tests.fake_lockspace import FakeLockspace
-from tests.scenario import Scenario
+from tests.rehearsal import Rehearsal
 
 
 @contextmanager
@@ -20,4 +20,4 @@ def watched(folder: Path) -> Iterator[FakeCluster]:
         yield cluster
 
 
-SCENARIO = Scenario("watch", watched, mutates=False)
+REHEARSAL = Rehearsal("watch", watched, mutates=False)

@@ -2,6 +2,6 @@
 
 from dataclasses import replace
 
-from tests.scenarios.upgrade import SCENARIO as MODERN
+from tests.rehearsals.upgrade import REHEARSAL as MODERN
 
-SCENARIO = replace(MODERN, runbook="upgrade-howto")
+REHEARSAL = replace(MODERN, runbook="upgrade-howto")
