@@ -81,7 +81,7 @@ class Libvirt:
 
     def __init__(self, parts: Parts) -> None:
         self._schedule = parts.schedule
-        self._parts = parts
+        self.parts = parts
         self._engine = parts.engine
         self.act = parts.act
         self.vm: Vm | None = None
@@ -106,17 +106,17 @@ class Libvirt:
             self._refuse(start, VmStartFailed("internal error: the emulator ended at once"))
         elif start.cut:
             self._refuse(start, VmLocked("Failed to acquire lock: the emulator is gone"))
-        elif not self._parts.path.works:
+        elif not self.parts.path.works:
             self._after(POLL_SECONDS, lambda: self._prepare(start, paused))
         else:
-            request = self._parts.sanlock.acquire(self._engine.lease, self.lease_lost)
+            request = self.parts.sanlock.acquire(self._engine.lease, self.lease_lost)
             self._await(request, start, paused)
 
     def _await(self, request: Request, start: Start, paused: bool) -> None:
         if not request.over.is_set():
             self._after(POLL_SECONDS, lambda: self._await(request, start, paused))
         elif request.code == OK and start.cut:
-            self._parts.sanlock.release(self._engine.lease, self.lease_lost)
+            self.parts.sanlock.release(self._engine.lease, self.lease_lost)
             self._refuse(start, VmLocked("Failed to acquire lock: the emulator is gone"))
         elif request.code == OK:
             self.starting = None
@@ -141,7 +141,7 @@ class Libvirt:
             self.vm = Vm(self._engine.boots, VmState.PAUSED if paused else VmState.UP)
             vm = self.vm
             self._after(self._engine.boot_seconds, lambda: self._booted(vm))
-        self._parts.told("paused" if paused else "runs")
+        self.parts.told("paused" if paused else "runs")
         self.tell(VmSighting(self.vm.state))
 
     def _booted(self, vm: Vm) -> None:
@@ -153,7 +153,18 @@ class Libvirt:
         if self.vm is vm:
             vm.healthy = True
             if not self._engine.broken:
-                self._parts.told("the engine answers")
+                self.parts.told("the engine answers")
+
+    def leave_to(self, other: "Libvirt") -> None:
+        """Let the VM go to another host, with its lease."""
+        vm, self.vm = self.vm, None
+        if vm is not None:
+            self.parts.sanlock.hand_over(
+                self._engine.lease, self.lease_lost, other.parts.sanlock, other.lease_lost
+            )
+            other.appear(arrived=vm)
+            self.parts.told("stopped: migrated")
+            self.tell(VmSighting(VmState.DOWN, StopReason.MIGRATED))
 
     def press_power_button(self) -> None:
         """Ask the VM's system to shut down."""
@@ -163,7 +174,7 @@ class Libvirt:
         if vm.hangs or vm.state is not VmState.UP:
             return
         vm.state = VmState.POWERING_DOWN
-        self._parts.told("shuts down")
+        self.parts.told("shuts down")
         self.tell(VmSighting(vm.state))
         self._after(SHUTDOWN_SECONDS, lambda: self._shut_down(vm))
 
@@ -176,14 +187,14 @@ class Libvirt:
         if self.vm is None:
             return
         self.vm = None
-        self._parts.sanlock.release(self._engine.lease, self.lease_lost)
-        self._parts.told(f"stopped: {reason.value}")
+        self.parts.sanlock.release(self._engine.lease, self.lease_lost)
+        self.parts.told(f"stopped: {reason.value}")
         self.tell(VmSighting(VmState.DOWN, reason))
 
     def lease_lost(self) -> None:
         """End the VM, as sanlock does when its lease is lost."""
         vm = self.vm
-        if self._parts.path.works:
+        if self.parts.path.works:
             self.end(StopReason.SHUTDOWN)
         else:
             self._after(KILL_GRACE_SECONDS, lambda: self._killed(vm))
@@ -209,4 +220,4 @@ class Libvirt:
                 listener(seen)
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
-        self._schedule.after(seconds, call, self._parts.boot)
+        self._schedule.after(seconds, call, self.parts.boot)

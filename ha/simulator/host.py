@@ -1,5 +1,7 @@
 """A simulated host: power, clocks, sanlock, libvirt, its daemons, and what can be wrong with it."""
 
+from math import inf
+
 from ha.broker import BrokerService
 from ha.core.anomalies import Watch
 from ha.core.sighting import StopReason
@@ -7,10 +9,13 @@ from ha.simulator.engine import Libvirt, Parts
 from ha.simulator.processes import Boot, Process
 from ha.simulator.sanlock import WATCHDOG_SECONDS, Sanlock
 from ha.simulator.serve import serve_agent, serve_broker
-from ha.simulator.site import Site
+from ha.simulator.site import VM_SPACE, WHITEBOARD_SPACE, Site
 from ha.simulator.storage import StoragePath
 from ha.simulator.time_sim import HostTime
 from ha.simulator.unit import AGENT, BROKER, Unit
+
+SHUT_DOWN_SECONDS = 120.0
+"""What systemd waits for the VM and the services, roughly."""
 
 
 class SimHost:
@@ -29,12 +34,15 @@ class SimHost:
         )
         self.service: BrokerService | None = None
         self.local_maintenance = False
+        self.maintenance_since = 0.0
+        self.thawed_at = -inf
+        self.bridge = True
         self.network_share = 1.0
         self.uplink = True
         self.memory_free_mib = 16384.0
         self.cpu_load = 0.1
         self.disk_full = False
-        self.broker_hangs = False
+        self.hangs = False
         self.on = False
         self._begin(uptime_seconds=1000.0 + 777.0 * host_id)
 
@@ -45,7 +53,8 @@ class SimHost:
         self.time = HostTime(site.schedule, uptime_seconds)
         self.conf_fetched = False
         self.watch: tuple[float, Watch] | None = None
-        self.broker_hangs = False
+        self.hangs = False
+        self.goes_down = False
         self.sanlock = Sanlock(
             site.schedule,
             self.name,
@@ -61,8 +70,8 @@ class SimHost:
                 sanlock=self.sanlock,
                 path=self.path,
                 engine=site.engine,
-                told=lambda text: site.say(self.name, "vm", text),
-                act=lambda process, action: None,
+                told=self._vm_told,
+                act=self._vm_asked,
             )
         )
         self.on = True
@@ -75,9 +84,23 @@ class SimHost:
         return self.broker.run.process if self.broker.run else None
 
     @property
-    def hangs(self) -> bool:
-        """Whether the broker is stopped, so that it does not answer."""
-        return self.broker_hangs
+    def executes_vm(self) -> bool:
+        """Whether an engine VM executes here now."""
+        return self.on and not self.boot.frozen and self.libvirt.running
+
+    @property
+    def holds_whiteboard_lease(self) -> bool:
+        """Whether it holds the lease on its host id in the whiteboard's lockspace."""
+        return self._holds(WHITEBOARD_SPACE)
+
+    @property
+    def can_hold_vm(self) -> bool:
+        """Whether it could take the engine VM's lease."""
+        return self._holds(VM_SPACE) and self.path.works
+
+    def set_local_maintenance(self, on: bool) -> None:
+        """Write ha.conf."""
+        self.local_maintenance, self.maintenance_since = on, self.site.schedule.now
 
     def power_off(self) -> None:
         """Cut the power."""
@@ -95,6 +118,15 @@ class SimHost:
         self._end()
         self._power_up()
 
+    def shut_down(self) -> None:
+        """Stop the services and the VM in order, and switch it off."""
+        self.goes_down = True
+        for unit in (self.agent, self.broker):
+            unit.stop()
+        if self.libvirt.vm is not None:
+            self.libvirt.press_power_button()
+        self._switch_off_when_down(self.site.schedule.now + SHUT_DOWN_SECONDS)
+
     def freeze(self) -> None:
         """Stop everything on it, but not its watchdog."""
         self.boot.frozen = True
@@ -103,12 +135,21 @@ class SimHost:
 
     def thaw(self) -> None:
         """Let it go on."""
+        self.thawed_at = self.site.schedule.now
         self.site.schedule.thaw(self.boot)
+        self._vm_changed()
 
     def _bite(self, boot: Boot) -> None:
         watched = self.site.plan.watchdog and bool(self.sanlock.spaces)
         if boot is self.boot and boot.frozen and watched:
             self.reset("the watchdog resets it")
+
+    def _switch_off_when_down(self, latest: float) -> None:
+        schedule, busy = self.site.schedule, self.agent.run or self.broker.run or self.libvirt.vm
+        if busy and schedule.now < latest:
+            schedule.after(1.0, lambda: self._switch_off_when_down(latest), self.boot)
+        else:
+            self.power_off()
 
     def _power_up(self) -> None:
         self.boot = boot = Boot()
@@ -130,7 +171,23 @@ class SimHost:
         self.path.cut_power()
         if vm is not None:
             self.libvirt.vm = None
-            self.site.say(self.name, "vm", f"stopped: {StopReason.FAILED.value}")
+            self._vm_told(f"stopped: {StopReason.FAILED.value}")
+
+    def _holds(self, space_name: str) -> bool:
+        space = self.sanlock.spaces.get(space_name)
+        return space is not None and space.host_id == self.host_id and space.held is True
+
+    def _vm_told(self, text: str) -> None:
+        self.site.say(self.name, "vm", text)
+        self._vm_changed()
+
+    def _vm_changed(self) -> None:
+        for told in self.site.on_vm:
+            told()
+
+    def _vm_asked(self, process: Process, action: str) -> None:
+        for told in self.site.on_act:
+            told(process, action)
 
     def _unit_told(self, text: str) -> None:
         self.site.say(self.name, "host", text)

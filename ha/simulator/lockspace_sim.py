@@ -1,13 +1,15 @@
-"""A lockspace of a simulated host's sanlock; joining as the real adapter does it."""
+"""A lockspace of a simulated host's sanlock, joined as by the real adapter, and the VM's lease."""
 
 import errno
 from collections.abc import Sequence
 
-from ha.core.leases import LeaseHolder
-from ha.env.ports import HostIdTaken, LockspaceFailed
-from ha.simulator.leases import Area
+from ha.core.leases import LeaseHolder, Ownership
+from ha.core.vm_lease import UNKNOWN_LEASE, VmLease, judge_lease
+from ha.env.ports import HostIdTaken, LockspaceFailed, WhiteboardFailed
+from ha.simulator.leases import Area, Lease
 from ha.simulator.sanlock import HOSTID_BUSY, OK, Sanlock
 from ha.simulator.schedule import Schedule
+from ha.simulator.storage import StoragePath
 
 JOIN_ATTEMPTS = 5
 JOIN_PAUSE_SECONDS = 5.0
@@ -54,3 +56,25 @@ class SimLockspace:
         """All host ids that sanlock has seen in use."""
         self._schedule.check()
         return self._sanlock.holders(self._area)
+
+
+class SimVmLease:
+    """The engine VM's lease, as a host's storage and sanlock say."""
+
+    def __init__(
+        self, schedule: Schedule, sanlock: Sanlock, lease: Lease, path: StoragePath
+    ) -> None:
+        self._schedule = schedule
+        self._sanlock = sanlock
+        self._lease = lease
+        self._path = path
+
+    def look(self) -> VmLease:
+        """Return who holds it, unknown when storage or sanlock do not say."""
+        try:
+            self._path.reach()
+        except WhiteboardFailed:
+            return UNKNOWN_LEASE
+        owner, generation = self._lease.owner, self._lease.generation
+        found = Ownership(owner, generation, timestamp=1 if owner else 0)
+        return judge_lease(found, self._sanlock.holders(self._lease.area))

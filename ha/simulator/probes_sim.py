@@ -30,7 +30,7 @@ class SimProbes:
 
     def bridge_up(self) -> bool:
         """Whether the management bridge is up."""
-        return self._host.uplink
+        return self._host.bridge
 
     def memory_free_mib(self) -> float | None:
         """Memory that a new VM could have."""

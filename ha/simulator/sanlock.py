@@ -122,11 +122,18 @@ class Sanlock:
         elif not space.users:
             del self.spaces[lease.area.name]
 
-    def hand_over(self, lease: Lease, lost: Callable[[], None], heir: "Sanlock") -> None:
-        """Pass a lease on to another host, as a live migration does; `lost` is the heir's."""
+    def hand_over(
+        self,
+        lease: Lease,
+        lost: Callable[[], None],
+        heir: "Sanlock",
+        heirs_lost: Callable[[], None],
+    ) -> None:
+        """Pass a lease on to another host that is in its lockspace, as a live migration does."""
+        self.release(lease, lost)
         space = heir.spaces[lease.area.name]
         lease.owner, lease.generation = space.host_id, space.generation
-        space.users.append(lost)
+        space.users.append(heirs_lost)
 
     def _reaches_storage(self) -> bool:
         return self._path.works and self._path.delay_seconds < self._io

@@ -7,6 +7,7 @@ from random import Random
 from ha.config import AgentConf
 from ha.simulator.engine import Engine
 from ha.simulator.leases import Area, Lease
+from ha.simulator.processes import Process
 from ha.simulator.schedule import Schedule
 from ha.simulator.storage import Storage
 
@@ -23,8 +24,6 @@ class Plan:
     seed: int = 0
     settings: AgentConf = field(default_factory=AgentConf)
     """agent.conf, on all hosts."""
-    io_timeout_seconds: float = 10.0
-    """sanlock's."""
     boot_seconds: float = 60.0
     """A host, from power-on to its services."""
     engine_boot_seconds: float = 40.0
@@ -35,6 +34,11 @@ class Plan:
     """Hosts have one: it resets a host that hangs while it holds a lease."""
     log_level: int | None = None
     """From which level on the product's own log is kept, as `logging` counts; None: none of it."""
+
+    @property
+    def io_timeout_seconds(self) -> float:
+        """sanlock's io_timeout, which agent.conf sets."""
+        return float(self.settings.timing.io_timeout_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,29 @@ class Line:
 
 
 @dataclass(slots=True)
+class Maintenance:
+    """Global maintenance as it was asked for; `on` is None while that is not known."""
+
+    on: bool | None = False
+    since: float = 0.0
+    under_way: int = 0
+
+    def begin(self) -> None:
+        """Somebody asks for a change."""
+        self.on = None
+        self.under_way += 1
+
+    def end(self) -> None:
+        """It was answered."""
+        self.under_way -= 1
+
+    def acknowledge(self, on: bool, now: float) -> None:
+        """It was answered well, unless somebody else asks meanwhile."""
+        if not self.under_way:
+            self.on, self.since = on, now
+
+
+@dataclass(slots=True)
 class Site:
     """The parts; `say` gets a host's name, a kind and a text."""
 
@@ -62,6 +89,11 @@ class Site:
     vm_area: Area
     engine: Engine
     say: Callable[[str, str, str], None]
+    maintenance: Maintenance = field(default_factory=Maintenance)
+    on_vm: list[Callable[[], None]] = field(default_factory=list)
+    """Called when the VM begins or ceases to run somewhere."""
+    on_act: list[Callable[[Process, str], None]] = field(default_factory=list)
+    """Called when a process asks libvirt to start or to stop the VM."""
 
 
 def new_site(plan: Plan, say: Callable[[str, str, str], None]) -> Site:

@@ -21,8 +21,10 @@ WRITERS = 1
 # What storage writes in one piece.
 SECTOR_BYTES = 512
 
+Asked = Callable[[str, int], None]
+"""Told when a host asks for a write: its name, the block's number."""
 Written = Callable[[str, int, bytes], None]
-"""Told of every write of a host: its name, the block's number, what was written."""
+"""Told when a write has landed, with what is there now."""
 
 
 class Storage:
@@ -30,6 +32,7 @@ class Storage:
 
     def __init__(self) -> None:
         self.blocks: dict[int, bytes] = {}
+        self.on_request: list[Asked] = []
         self.on_write: list[Written] = []
 
     def put(self, number: int, block: bytes) -> None:
@@ -63,8 +66,8 @@ class StoragePath:
         self._hung = {READERS: 0, WRITERS: 0}
         self.slow_seconds = 0.0
         self.refuses = False
-        self.lose_writes = 0
-        self.tear_writes = 0
+        self._lose_writes = 0
+        self._tear_writes = 0
 
     @property
     def works(self) -> bool:
@@ -79,6 +82,18 @@ class StoragePath:
     def lose(self) -> None:
         """Let every request hang from now on."""
         self._back.clear()
+
+    def refuse(self) -> None:
+        """Refuse every request from now on."""
+        self.refuses = True
+
+    def lose_a_write(self) -> None:
+        """Forget the next write, and say that it was done."""
+        self._lose_writes += 1
+
+    def tear_a_write(self) -> None:
+        """Write only a part of the next one, and say that it was done."""
+        self._tear_writes += 1
 
     def restore(self) -> None:
         """Let requests come back, and land the writes that hung."""
@@ -98,13 +113,19 @@ class StoragePath:
         self._under_way.clear()
         self._hung = {READERS: 0, WRITERS: 0}
 
+    def reach(self) -> None:
+        """Wait in a task for as long as a read takes. Raises WhiteboardFailed."""
+        self._wait(READERS)
+
     def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
         """Read blocks, in a task. Raises WhiteboardFailed."""
-        self._wait(READERS)
+        self.reach()
         return self._storage.read(host_ids)
 
     def write_block(self, number: int, block: bytes) -> None:
         """Write a block and read it back, in a task. Raises WhiteboardFailed, LostWrite."""
+        for told in self._storage.on_request:
+            told(self._host, number)
         request = (number, block)
         self._under_way.append(request)
         try:
@@ -138,10 +159,10 @@ class StoragePath:
             self._land_one(number, block)
 
     def _land_one(self, number: int, block: bytes) -> None:
-        if self.lose_writes:
-            self.lose_writes -= 1
-        elif self.tear_writes:
-            self.tear_writes -= 1
+        if self._lose_writes:
+            self._lose_writes -= 1
+        elif self._tear_writes:
+            self._tear_writes -= 1
             self._tear(number, block)
         else:
             self._storage.write(self._host, number, block)
