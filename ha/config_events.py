@@ -4,6 +4,7 @@
 and `auth-file`, a file of root's alone with "user:password". `[anomalies]` has limits in seconds.
 """
 
+import re
 import socket
 import urllib.parse
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from ha.config_broker import secret_in
 from ha.config_files import sections_of, values_of
 from ha.core.anomalies import AnomalySettings
 
+_URL = re.compile(r"[!-~]+")
 _KEYS = ("url", "cluster", "host", "auth-file")
 
 
@@ -46,10 +48,7 @@ def read_events_conf(path: Path) -> EventsConf | None:
     for key in ("url", "cluster"):
         if not values.get(key):
             raise ConfigError(path, key, "is missing", f"Write {key}=... below [events]")
-    parts = urllib.parse.urlsplit(values["url"])
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        remedy = "Write it as http://control:4200/api; a password goes into auth-file"
-        raise ConfigError(path, "url", "is no address of Prefect's API", remedy)
+    _require_url(path, values["url"])
     auth = values.get("auth-file")
     return EventsConf(
         values["url"].rstrip("/"),
@@ -57,6 +56,17 @@ def read_events_conf(path: Path) -> EventsConf | None:
         values.get("host") or socket.gethostname(),
         Path(auth) if auth else None,
     )
+
+
+def _require_url(path: Path, url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is none
+        right = False
+    if not right or parts.username or not _URL.fullmatch(url):
+        remedy = "Write it as http://control:4200/api; a password goes into auth-file"
+        raise ConfigError(path, "url", "is no address of Prefect's API", remedy)
 
 
 def read_anomaly_settings(path: Path) -> AnomalySettings:

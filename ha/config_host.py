@@ -35,10 +35,10 @@ REQUIRED_KEYS = (
     "metadata_image_UUID", "metadata_volume_UUID", "lockspace_image_UUID", "lockspace_volume_UUID",
 )  # fmt: skip
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
-_HOST = re.compile(r"[A-Za-z0-9_\[:][A-Za-z0-9_.:%\[\]-]*")
+_HOST = re.compile(r"[A-Za-z0-9_\[:][A-Za-z0-9_.:%\[\]-]{0,252}")
 # netdevice(7): IFNAMSIZ is 16 with the closing NUL.
-_INTERFACE = re.compile(r"[A-Za-z0-9_.@:-]{1,15}")
-_SERVER_PATH = re.compile(r"[A-Za-z0-9_\[][^\s:/]*[:/].*")
+_INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,14}")
+_SERVER_PATH = re.compile(r"[A-Za-z0-9_\[][^\s/]*:(/|/?[^\s/]\S*)")
 _REDEPLOY = "Copy it from another host's file, or run hosted-engine --deploy"
 
 
@@ -47,14 +47,7 @@ def host_conf_of(path: Path, values: Mapping[str, str]) -> HostedEngineConf:
 
     A key that upstream does not have is kept, unless it looks like one misspelt.
     """
-    refuse_misspelt(path, values, KNOWN_KEYS)
-    for key in REQUIRED_KEYS:
-        if not values.get(key):
-            raise ConfigError(path, key, "is missing", _REDEPLOY)
-    _require_uuids(path, values)
-    _require_names(path, values)
-    _require_storage(path, values)
-    _require_network_test(path, values)
+    _require_all(path, values)
     port = values.get("tcp_t_port")
     return HostedEngineConf(
         host_id=_number(path, values, "host_id", MAX_HOST_ID),
@@ -85,6 +78,17 @@ def host_conf_of(path: Path, values: Mapping[str, str]) -> HostedEngineConf:
     )
 
 
+def _require_all(path: Path, values: Mapping[str, str]) -> None:
+    refuse_misspelt(path, values, KNOWN_KEYS)
+    for key in REQUIRED_KEYS:
+        if not values.get(key):
+            raise ConfigError(path, key, "is missing", _REDEPLOY)
+    _require_uuids(path, values)
+    _require_names(path, values)
+    _require_storage(path, values)
+    _require_network_test(path, values)
+
+
 def _require_uuids(path: Path, values: Mapping[str, str]) -> None:
     keys = [
         "vmid",
@@ -99,6 +103,9 @@ def _require_uuids(path: Path, values: Mapping[str, str]) -> None:
         if value and value in seen:
             raise ConfigError(path, key, f"is the same as {seen[value]}", _REDEPLOY)
         seen[value] = key
+    for key in ("vm_disk_id", "vm_disk_vol_id", "spUUID", "connectionUUID"):
+        if values.get(key) and not _UUID.fullmatch(values[key]):
+            raise ConfigError(path, key, f"{values[key]!r} is no UUID", _REDEPLOY)
     image, volume = values.get("conf_image_UUID"), values.get("conf_volume_UUID")
     if bool(image) != bool(volume):
         missing = "conf_volume_UUID" if image else "conf_image_UUID"

@@ -15,6 +15,7 @@ from ha.config import ConfigError, refuse_unknown
 LONGEST_BYTES = 1024 * 1024
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_QUOTED = re.compile('"(?P<within>[^"]*)"|(?P<plain>[^"].*)?')
 _NO_SECTION = ""
 _DIGITS = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 MOST = 1_000_000_000
@@ -51,7 +52,9 @@ def key_values_of(path: Path, text: str) -> dict[str, str]:
         if values.get(key, value) != value:
             problem = f"is there twice, as {values[key]!r} and {value!r}"
             raise ConfigError(path, key, problem, f"Remove one of the two (line {number})")
-        values[key] = value.strip('"') if value[:1] == '"' else value
+        if not (unquoted := _QUOTED.fullmatch(value)):
+            raise ConfigError(path, key, "has a quote that is not closed", f"See line {number}")
+        values[key] = unquoted["within"] or unquoted["plain"] or ""
     return values
 
 
