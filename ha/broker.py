@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ha.core.record import BLOCK_BYTES, GLOBAL_BLOCK, MAX_HOST_ID, encode_global
+from ha.engine_watch import EngineLooks
 from ha.env.ports import (
     BrokerEnv,
     BrokerError,
@@ -35,13 +36,21 @@ class BrokerService:
     "host_id_taken", "lockspace" and "failed" when sanlock does.
     """
 
-    def __init__(self, env: BrokerEnv, host_id: int, *, interval_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        env: BrokerEnv,
+        host_id: int,
+        *,
+        interval_seconds: float = 10.0,
+        watch_seconds: float = 0.25,
+    ) -> None:
         self._env = env
         self._host_id = host_id
         self._monitors = Monitors(env, interval_seconds)
         self._lease = HostLease(
             env.lockspace, env.vm_lockspace, host_id, clock=env.clock, threads=env.threads
         )
+        self._looks = EngineLooks(env, watch_seconds)
         self._live: tuple[tuple[int, ...], float] | None = None
 
     def start(self) -> None:
@@ -70,7 +79,7 @@ class BrokerService:
                 log.warning("The lockspaces are not left: %s", error)
 
     def monitors(self) -> Mapping[str, object]:
-        """Return the six monitors' latest values."""
+        """Return the monitors' latest values."""
         return self._monitors.values()
 
     def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
@@ -118,6 +127,12 @@ class BrokerService:
     def host_id_locked(self) -> bool:
         """Whether the lease on this host's id is held in both lockspaces."""
         return self._lease.locked()
+
+    def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
+        """Look at a host's engine and the VM's lease until their mark is another."""
+        if not GLOBAL_BLOCK < host_id <= MAX_HOST_ID:
+            raise BrokerError("bad_request", f"no host id from 1 to {MAX_HOST_ID}: {host_id}")
+        return self._looks.until_other(host_id, mark, seconds)
 
     def set_live_hosts(self, host_ids: Sequence[int]) -> None:
         """Keep the agent's list of hosts alive."""

@@ -130,12 +130,14 @@ def _param(params: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 def _since(params: Mapping[str, Any]) -> float | None:
-    since = params.get("since")
-    if since is None:
-        return None
-    if isinstance(since, bool) or not isinstance(since, int | float):
-        raise BrokerError("bad_request", "since must be a number")
-    return float(since)
+    return None if params.get("since") is None else _number(params, "since")
+
+
+def _number(params: Mapping[str, Any], name: str) -> float:
+    value = params.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BrokerError("bad_request", f"{name} must be a number")
+    return float(value)
 
 
 def _block(params: Mapping[str, Any]) -> bytes:
@@ -157,6 +159,9 @@ _METHODS: Mapping[str, Callable[[Broker, Mapping[str, Any]], object]] = {
     "host_id_locked": lambda broker, _: broker.host_id_locked(),
     "set_live_hosts": lambda broker, params: broker.set_live_hosts(_ids(params)),
     "live_hosts": _live_hosts,
+    "watch_engine": lambda broker, params: broker.watch_engine(
+        _param(params, "host_id", int), _param(params, "mark", str), _number(params, "seconds")
+    ),
     "notify": lambda broker, params: broker.notify(
         _param(params, "event", str), _param(params, "detail", str), _since(params)
     ),

@@ -21,10 +21,11 @@ from ha.env import network_probes
 from ha.env.clock import HostClock
 from ha.env.engine_vm import LibvirtEngineVm
 from ha.env.lockspace import SanlockLockspace
-from ha.env.notifier import MailNotifier
+from ha.env.notifier import MailNotifier, Notifiers
 from ha.env.ports import BrokerEnv, Env, Notifier
 from ha.env.probes import HostProbes
 from ha.env.threads import HostThreads
+from ha.env.vm_lease import StorageVmLease
 from ha.env.whiteboard import StorageWhiteboard
 from ha.recorder import FlightRecorder
 from ha.rpc import BrokerLink
@@ -46,7 +47,12 @@ def serve_broker(paths: Paths) -> None:
     settings = load_settings(paths)
     env = broker_env(settings)
     interval_seconds = settings.agent.timing.loop_seconds
-    service = BrokerService(env, settings.host.host_id, interval_seconds=interval_seconds)
+    service = BrokerService(
+        env,
+        settings.host.host_id,
+        interval_seconds=interval_seconds,
+        watch_seconds=settings.agent.timing.watch_seconds,
+    )
     with BrokerServer(paths.broker_socket, service) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -85,13 +91,23 @@ def broker_env(settings: Settings) -> BrokerEnv:
     paths, host = settings.paths, settings.host
     domain = storage_domain_of(host.values, paths.root)
     connect(domain, options=host.mnt_options)
-    clock = HostClock()
+    clock, io_timeout_seconds = HostClock(), settings.agent.timing.io_timeout_seconds
+    vm_lockspace = SanlockLockspace(
+        domain.sd_uuid, domain.ids, io_timeout_seconds=io_timeout_seconds
+    )
     return BrokerEnv(
         clock=clock,
         threads=HostThreads(),
         whiteboard=StorageWhiteboard(domain.prepared(domain.metadata)),
-        lockspace=SanlockLockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace)),
-        vm_lockspace=SanlockLockspace(domain.sd_uuid, domain.ids),
+        lockspace=SanlockLockspace(
+            LOCKSPACE_NAME,
+            domain.prepared(domain.lockspace),
+            io_timeout_seconds=io_timeout_seconds,
+        ),
+        vm_lockspace=vm_lockspace,
+        vm_lease=StorageVmLease(
+            vm_lockspace, domain.sd_uuid, domain.engine_disk.volume, domain.vm_lease
+        ),
         engine_vm=LibvirtEngineVm(),
         probes=HostProbes(
             network_probe(host),
@@ -129,10 +145,10 @@ def notifier_of(settings: Settings) -> Notifier:
         log.error("No events are sent: %s", error)
         return mail
     # Who sends no events need not carry what sends them.
-    from ha.env.event_notifier import EventNotifier, Notifiers  # noqa: PLC0415
+    from ha.env.event_notifier import EventNotifier  # noqa: PLC0415
 
     log.info("Events go to %s", events.url)
-    return Notifiers((mail, EventNotifier(events)))
+    return Notifiers((mail, EventNotifier(events, settings.paths.events_waiting)))
 
 
 def network_probe(host: HostedEngineConf) -> network_probes.Probe:

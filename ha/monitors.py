@@ -1,4 +1,4 @@
-"""The six monitors: a thread each, that looks every 10 s and keeps what it saw.
+"""The seven monitors: a thread each, that looks every 10 s and keeps what it saw.
 
 The interval is from start to start. A look that hangs lets its value grow old, and an old value is
 replaced by the one that stands for "cannot tell": nobody decides on what was true minutes ago.
@@ -11,13 +11,15 @@ from typing import Generic, TypeVar
 from ha.core.engine_health import judge, needs_health_page
 from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Health, Vm
 from ha.core.sighting import VmState
+from ha.core.vm_lease import UNKNOWN_LEASE, VmLease
 from ha.env.ports import BrokerEnv, EngineVm, WhiteboardFailed
-from ha.env.time_ports import Clock, Threads
+from ha.env.time_ports import Clock, Flag, Threads
 
 # The longest look that is not stuck: five network probes of 5 s, or a health page of 20 s.
 LONGEST_LOOK_SECONDS = 30.0
 FIRST_LOOK_SECONDS = 5.0
 DOMAIN_DELAY_SECONDS = 10.0
+LEASE_SECONDS = 1.0
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Monitor(Generic[T]):
         self._due = threads.flag()
         self._stopping = threads.flag()
         self._looked = threads.flag()
+        self._waiting: list[Flag] = []
 
     def start(self) -> None:
         """Look for the first time, in the monitor's thread."""
@@ -73,12 +76,26 @@ class Monitor(Generic[T]):
         fresh = age_seconds <= LONGEST_LOOK_SECONDS + 2 * self._interval_seconds
         return self._value if fresh else self._cannot_tell
 
+    def read_anew(self, limit_seconds: float) -> T:
+        """Look again and return what that gives, or `cannot_tell` after so many seconds."""
+        over = self._threads.flag()
+        self._waiting.append(over)
+        self._due.set()
+        if over.wait(limit_seconds):
+            return self._value
+        if over in self._waiting:  # the look before it hangs: nobody waits for this one any more
+            self._waiting.remove(over)
+        return self._cannot_tell
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._due.clear()
+            waiting, self._waiting = self._waiting, []  # this look is the one they asked for
             began = self._clock.monotonic()
             self.show(self._look())
             self._looked.set()
+            for over in waiting:
+                over.set()
             self._due.wait(max(0.0, began + self._interval_seconds - self._clock.monotonic()))
 
 
@@ -113,7 +130,7 @@ class EngineHealth:
 
 
 class Monitors:
-    """The six monitors of one broker."""
+    """The monitors of one broker."""
 
     def __init__(self, env: BrokerEnv, interval_seconds: float) -> None:
         health = EngineHealth(env.engine_vm, env.probes.health_page_ok)
@@ -140,8 +157,12 @@ class Monitors:
             UNKNOWN_ENGINE,
             UNKNOWN_ENGINE,
         )
+        self._vm_lease: Monitor[VmLease] = monitor(
+            "vm-lease", env.vm_lease.look, UNKNOWN_LEASE, UNKNOWN_LEASE
+        )
         self._all = (
-            self._network, self._bridge, self._memory, self._cpu, self._domain, self._engine
+            self._network, self._bridge, self._memory, self._cpu, self._domain, self._engine,
+            self._vm_lease,
         )  # fmt: skip
         self._engine_vm = env.engine_vm
 
@@ -165,6 +186,8 @@ class Monitors:
             "cpu-load": self._cpu.read(),
             "engine-health": self._engine.read().as_dict(),
             "storage-domain": self._domain.read(),
+            # Read anew: whether to start the VM is decided by what is true now, not 10 s ago.
+            "vm-lease": self._vm_lease.read_anew(LEASE_SECONDS).as_dict(),
         }
 
 

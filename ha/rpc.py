@@ -26,7 +26,7 @@ class BrokerLink:
         self._timeout_seconds = timeout_seconds
 
     def monitors(self) -> Mapping[str, object]:
-        """Return the six monitors' latest values."""
+        """Return the monitors' latest values."""
         values: Mapping[str, object] = self._call("monitors")
         return values
 
@@ -68,6 +68,12 @@ class BrokerLink:
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a notification; `since` in seconds since 1970, None: just now."""
         self._call("notify", {"event": event, "detail": detail, "since": since})
+
+    def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
+        """Look at a host's engine and the VM's lease until their mark is another."""
+        params = {"host_id": host_id, "mark": mark, "seconds": seconds}
+        limit_seconds = seconds + self._timeout_seconds
+        return str(self._call("watch_engine", params, timeout_seconds=limit_seconds))
 
     def _call(
         self,

@@ -15,6 +15,7 @@ from ha import mounts
 from ha.cli.command import run_command
 from ha.cli.host import FAILURE, Host, Terminal
 from ha.config import Paths
+from ha.config_files import read_agent_conf
 from ha.env.clock import HostClock
 from ha.env.engine_console import LibvirtConsole, vm_exists
 from ha.env.engine_vm import LibvirtEngineVm
@@ -38,15 +39,20 @@ INTERRUPTED = 130
 
 
 class RealSanlock:
-    """The sanlock daemon of this host."""
+    """The sanlock daemon of this host; `agent_conf` has the io_timeout of the lockspaces."""
+
+    def __init__(self, agent_conf: Path) -> None:
+        self._agent_conf = agent_conf
 
     def lockspace(self, name: str, path: Path) -> Lockspace:
-        """Return a lockspace at the start of a file or device."""
-        return SanlockLockspace(name, path)
+        """Return a lockspace at the start of a file or device. Raises ConfigError."""
+        return SanlockLockspace(name, path, io_timeout_seconds=self._io_timeout_seconds())
 
     def initialise_lockspace(self, name: str, path: Path, *, sector_bytes: int = 512) -> None:
-        """Write an empty lockspace. Raises LockspaceFailed."""
-        initialise_lockspace(name, path, sector_bytes=sector_bytes)
+        """Write an empty lockspace. Raises LockspaceFailed, ConfigError."""
+        initialise_lockspace(
+            name, path, sector_bytes=sector_bytes, io_timeout_seconds=self._io_timeout_seconds()
+        )
 
     def lockspace_name(self, path: Path, *, sector_bytes: int) -> str:
         """Read the name of a lockspace. Raises LockspaceFailed."""
@@ -59,6 +65,9 @@ class RealSanlock:
     def initialise_lease(self, lockspace: str, name: str, path: Path, *, offset_bytes: int) -> None:
         """Write a free lease. Raises LockspaceFailed."""
         initialise_lease(lockspace, name, path, offset_bytes=offset_bytes)
+
+    def _io_timeout_seconds(self) -> int:
+        return read_agent_conf(self._agent_conf).timing.io_timeout_seconds
 
 
 def main() -> int:
@@ -89,7 +98,7 @@ def _real_host() -> Host:
         console=LibvirtConsole(),
         terminal=Terminal(os.environ, getpass.getpass if sys.stdin.isatty() else None),
         services=SystemdServices(),
-        sanlock=RealSanlock(),
+        sanlock=RealSanlock(paths.agent_conf),
         clock=HostClock(),
         whiteboard=StorageWhiteboard,
         mount=mounts.mount,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ha.answers import Answer, Answers, AnswersError, format_answers, read_answers
 from ha.cli.host import Host, Refused
+from ha.config_files import read_agent_conf
 from ha.deploy import DeployFailed, Tools, deploy
 from ha.whole_file import write_whole
 
@@ -19,9 +20,13 @@ ANSWERS_FOLDER = Path("var/lib/ovirt-hosted-engine-setup/answers")
 
 
 def deploy_host(host: Host, options: Mapping[str, str]) -> None:
-    """Deploy this host; exit code 0 means that its agent has published its first record."""
+    """Deploy this host; exit code 0 means that its agent has published its first record.
+
+    Raises ConfigError for an agent.conf that the daemons would refuse, before anything is made.
+    """
     if host.is_deployed():
         raise Refused(f"{ALREADY}: {host.paths.hosted_engine_conf} names an engine VM")
+    read_agent_conf(host.paths.agent_conf)
     _refuse_upstreams(options)
     files = [Path(name) for name in options.get("config-append", "").split("\n") if name]
     if not files:

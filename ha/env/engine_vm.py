@@ -105,12 +105,13 @@ class LibvirtEngineVm:
         with self._link.asking(VmTrouble) as connection:
             look_up(connection, self._name).shutdown()
 
-    def power_off(self) -> None:
+    def power_off(self, *, only_a_start: bool = False) -> None:
         """Cut the power; off when this returns. Raises VmMissing, VmTrouble, VmUnreachable.
 
         Also of a VM whose start by this object waits for the lease: then the emulator is killed.
         libvirt would carry out a `destroy` when the wait is over, which may take minutes, and the
         start also when nobody is connected any more; without the emulator it fails.
+        `only_a_start` leaves a VM that runs alone.
         """
         deadline = time.monotonic() + END_START_SECONDS
         while self._starting.is_set():
@@ -120,7 +121,8 @@ class LibvirtEngineVm:
             if time.monotonic() > deadline:
                 raise VmTrouble(f"{self._name} is still being started, and no emulator is found")
             time.sleep(END_START_PAUSE_SECONDS)
-        self._destroy()
+        if not only_a_start:
+            self._destroy()
 
     def sighting(self) -> VmSighting:
         """Look at the VM now."""

@@ -12,11 +12,18 @@ from time import sleep
 
 import sanlock
 
-from ha.core.leases import LeaseHolder
+from ha.core.leases import (
+    DEFAULT_IO_TIMEOUT_SECONDS,
+    LeaseHolder,
+    read_leases,
+    sector_bytes_of,
+)
+from ha.direct_io import read_direct
 from ha.env.ports import HostIdTaken, LockspaceFailed
 
 JOIN_ATTEMPTS = 5
 JOIN_PAUSE_SECONDS = 5.0
+ALIGN_BYTES = 1024 * 1024
 # sanlock_rv.h: another host uses this host id.
 SANLK_HOSTID_BUSY = -262
 _TRY_AGAIN = (errno.EINTR, errno.EINPROGRESS, errno.ENOENT, errno.EAGAIN)
@@ -33,7 +40,7 @@ _STATE_MASK = 0xF
 class SanlockLockspace:
     """One lockspace at the start of a file or device; links are followed when it is used.
 
-    `io_timeout_seconds` 0 is sanlock's own default of 10; all hosts must use the same.
+    `io_timeout_seconds` must be the one that stands in the lockspace, hence the same on all hosts.
     """
 
     def __init__(
@@ -41,7 +48,7 @@ class SanlockLockspace:
         name: str,
         path: Path,
         *,
-        io_timeout_seconds: int = 0,
+        io_timeout_seconds: int = DEFAULT_IO_TIMEOUT_SECONDS,
         pause: Callable[[float], None] = sleep,
     ) -> None:
         self._name = name.encode()
@@ -54,8 +61,9 @@ class SanlockLockspace:
         """Take the lease on this host id: 21 s with sanlock's default, at once if it is held.
 
         Raises HostIdTaken when this host holds another id or another host holds this one, and
-        LockspaceFailed after five attempts.
+        LockspaceFailed after five attempts or when the lockspace has another io_timeout.
         """
+        self._require_same_io_timeout()
         for attempt in range(1, JOIN_ATTEMPTS + 1):
             try:
                 with self._asking():
@@ -107,6 +115,31 @@ class SanlockLockspace:
             for host in hosts
         )
 
+    def _require_same_io_timeout(self) -> None:
+        """Refuse to join others with another io_timeout: the lease of a live host would be taken.
+
+        sanlock itself takes what it is given, and writes it into this host id's lease.
+        """
+        try:
+            area = read_direct(Path(self._real_path()), 0, ALIGN_BYTES)
+        except OSError as error:
+            raise LockspaceFailed(f"{self._path}: {error.strerror}", error.errno or 0) from error
+        ours = self._io_timeout_seconds
+        other = next(
+            (
+                lease
+                for lease in read_leases(area, sector_bytes_of(area))
+                if lease.io_timeout_seconds != ours
+            ),
+            None,
+        )
+        if other is not None:
+            raise LockspaceFailed(
+                f"lockspace {self._name.decode()} at {self._path} has an io_timeout of"
+                f" {other.io_timeout_seconds} s (host id {other.host_id}), and agent.conf of this"
+                f" host has io_timeout_seconds={ours}: it must be the same on all hosts"
+            )
+
     def _real_path(self) -> str:
         # Resolved once: a look at hung storage would hang as well, and sanlock's answer does not.
         if self._resolved is None:
@@ -120,7 +153,11 @@ class SanlockLockspace:
 
 
 def initialise_lockspace(
-    name: str, path: Path, *, sector_bytes: int = 512, io_timeout_seconds: int = 0
+    name: str,
+    path: Path,
+    *,
+    sector_bytes: int = 512,
+    io_timeout_seconds: int = DEFAULT_IO_TIMEOUT_SECONDS,
 ) -> None:
     """Write an empty lockspace at the start of a file or device; all leases on it are forgotten.
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ha.core.leases import LeaseHolder
 from ha.core.sighting import VmSighting
+from ha.core.vm_lease import VmLease
 from ha.env.time_ports import Clock, Threads
 
 
@@ -112,6 +113,13 @@ class Lockspace(Protocol):
         """All host ids that sanlock has seen in use."""
 
 
+class VmLeaseReader(Protocol):
+    """The engine VM's lease."""
+
+    def look(self) -> VmLease:
+        """Who holds it now, as storage and sanlock say; unknown when they do not. Never raises."""
+
+
 class EngineVm(Protocol):
     """The engine VM on this host."""
 
@@ -121,10 +129,10 @@ class EngineVm(Protocol):
     def shutdown(self) -> None:
         """Press its power button; returns at once. Raises VmMissing, VmTrouble, VmUnreachable."""
 
-    def power_off(self) -> None:
+    def power_off(self, *, only_a_start: bool = False) -> None:
         """Cut its power; off when it returns. Raises VmMissing, VmTrouble, VmUnreachable.
 
-        A start that this object has under way is ended.
+        A start that this object has under way is ended; `only_a_start` leaves a VM that runs alone.
         """
 
     def sighting(self) -> VmSighting:
@@ -174,6 +182,12 @@ class Monitors(Protocol):
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a notification; `since` as in Notifier."""
+
+    def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
+        """Look at a host's engine and the VM's lease until `ha.core.vigil.mark_of` them is another.
+
+        Returns that mark, or the same after so many seconds.
+        """
 
 
 class SharedWhiteboard(Protocol):
@@ -225,6 +239,7 @@ class BrokerEnv:
     whiteboard: Whiteboard
     lockspace: Lockspace  # guards the whiteboard
     vm_lockspace: Lockspace  # guards the engine VM
+    vm_lease: VmLeaseReader  # in that lockspace
     engine_vm: EngineVm
     probes: Probes
     notifier: Notifier

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ha.core.leases import LeaseHolder
 from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
 from ha.core.sighting import VmSighting, VmState
+from ha.core.vm_lease import UNKNOWN_LEASE, VmLease
 from ha.env.ports import BrokerEnv, HostIdTaken, LockspaceFailed, WhiteboardFailed
 from ha.env.threads import HostThreads
 from tests.ha.fakes import FakeClock
@@ -83,6 +84,19 @@ class MemoryLockspace:
         return () if self.host_id is None else (LeaseHolder(self.host_id, "live", 1, 1),)
 
 
+class MemoryVmLease:
+    """A lease that is as the test says; a look waits while it `hangs`."""
+
+    def __init__(self) -> None:
+        self.value = UNKNOWN_LEASE
+        self.hangs: threading.Event | None = None
+
+    def look(self) -> VmLease:
+        if self.hangs:
+            self.hangs.wait()
+        return self.value
+
+
 class ScriptedVm:
     """A VM that is seen as the test says."""
 
@@ -102,7 +116,8 @@ class ScriptedVm:
     def shutdown(self) -> None:
         self.change(VmSighting(VmState.MISSING))
 
-    def power_off(self) -> None:
+    def power_off(self, *, only_a_start: bool = False) -> None:
+        del only_a_start
         self.change(VmSighting(VmState.MISSING))
 
     def sighting(self) -> VmSighting:
@@ -154,6 +169,7 @@ class BrokerWorld:
     notes: list[str] = field(default_factory=list)
     since: list[float | None] = field(default_factory=list)
     domain: MemoryWhiteboard = field(default_factory=MemoryWhiteboard)
+    lease: MemoryVmLease = field(default_factory=MemoryVmLease)
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Keep the note."""
@@ -169,6 +185,7 @@ class BrokerWorld:
             whiteboard=self.whiteboard,
             lockspace=self.lockspace,
             vm_lockspace=self.vm_lockspace,
+            vm_lease=self.lease,
             engine_vm=self.vm,
             probes=self.probes,
             notifier=self,

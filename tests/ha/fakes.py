@@ -90,6 +90,8 @@ class FakeBroker:
     since: list[float] = field(default_factory=list)
     reads: list[Sequence[int] | None] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
+    watched: queue.SimpleQueue[tuple[int, str]] = field(default_factory=queue.SimpleQueue)
+    marks: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
 
     def _check(self) -> None:
         if self.trouble is not None:
@@ -112,6 +114,11 @@ class FakeBroker:
         self.notes.append(f"{event} {detail}")
         if since is not None:
             self.since.append(since)
+
+    def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
+        del seconds
+        self.watched.put((host_id, mark))
+        return self.marks.get()
 
     def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
         self._check()
@@ -176,8 +183,8 @@ class FakeEngineVm:
     def shutdown(self) -> None:
         self._do("shutdown")
 
-    def power_off(self) -> None:
-        self._do("power_off")
+    def power_off(self, *, only_a_start: bool = False) -> None:
+        self._do("end_start" if only_a_start else "power_off")
 
     def sighting(self) -> VmSighting:
         return VmSighting(VmState.MISSING)

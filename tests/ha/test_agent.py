@@ -69,7 +69,7 @@ def test_a_start_that_waits_is_ended_before_the_agent_says_that_it_has_stopped(
     monkeypatch.setattr("ha.execute.START_GRACE_SECONDS", 0.05)
     over, told = threading.Event(), []
 
-    def power_off() -> None:
+    def power_off(**_: bool) -> None:
         told.append(host.states[-1])
         over.set()
 

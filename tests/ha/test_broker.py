@@ -10,7 +10,10 @@ import pytest
 
 from ha.broker import BrokerService
 from ha.broker_server import BrokerServer
-from ha.core.record import BLOCK_BYTES, encode_global
+from ha.core.facts import Vm
+from ha.core.record import BLOCK_BYTES, Record, encode_global, encode_record
+from ha.core.vigil import mark_of
+from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE, LeaseState, VmLease
 from ha.env.ports import Broker, BrokerError, LostWrite, WhiteboardFailed
 from ha.rpc import BrokerLink
 from tests.ha.broker_world import BrokerWorld
@@ -191,3 +194,54 @@ def test_a_block_of_another_size_is_a_bad_request(broker: Broker, size: int) -> 
     broker.lock_host_id()
     with refused("bad_request"):
         broker.write_block(b"1" * size)
+
+
+def block_of(vm: str) -> bytes:
+    status = f'{{"vm": "{vm}", "health": "good", "detail": "Up"}}'
+    return encode_record(Record(2, 7, 3400, status, "h2"))
+
+
+def test_the_engine_of_a_host_is_watched_until_it_has_gone(
+    broker: Broker, world: BrokerWorld
+) -> None:
+    mark = mark_of(VmLease(LeaseState.LIVE, 2), Vm.UP)
+    world.lease.value = VmLease(LeaseState.LIVE, 2)
+    world.whiteboard.blocks[2] = block_of("up")
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        world.clock.now += seconds
+        if len(naps) == 3:
+            world.whiteboard.blocks[2] = block_of("down_unexpected")
+
+    world.clock.sleep = sleep  # type: ignore[method-assign]
+    gone = mark_of(VmLease(LeaseState.LIVE, 2), Vm.DOWN_UNEXPECTED)
+    assert broker.watch_engine(2, mark, 5.0) == gone
+    assert naps == [0.25] * 3
+    world.lease.value = FREE_LEASE
+    assert broker.watch_engine(2, gone, 5.0) == mark_of(FREE_LEASE, Vm.DOWN_UNEXPECTED)
+    assert len(naps) == 3
+
+
+def test_a_watch_ends_in_time_also_when_storage_does_not_answer(
+    broker: Broker, world: BrokerWorld
+) -> None:
+    began = world.clock.now
+    world.whiteboard.trouble = WhiteboardFailed("no storage")
+    assert broker.watch_engine(2, "as it was", 1.0) == "as it was"
+    assert world.clock.now == began + 1.0
+    assert broker.watch_engine(2, "as it was", 3600.0) == "as it was"
+    assert world.clock.now == began + 11.0
+
+
+def test_what_a_block_does_not_tell_is_no_vm(broker: Broker, world: BrokerWorld) -> None:
+    for block in (b"\xff" * BLOCK_BYTES, b"1|1|5|2|3400|nonsense|h2".ljust(BLOCK_BYTES, b"\0")):
+        world.whiteboard.blocks[2] = block
+        assert broker.watch_engine(2, "", 1.0) == mark_of(UNKNOWN_LEASE, None)
+
+
+@pytest.mark.parametrize("host_id", [-1, 0, 2001])
+def test_no_engine_is_watched_on_an_id_out_of_range(broker: Broker, host_id: int) -> None:
+    with refused("bad_request"):
+        broker.watch_engine(host_id, "", 1.0)

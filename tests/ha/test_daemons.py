@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,6 +42,9 @@ def root() -> Iterator[Path]:
     initialise_lockspace("hosted-engine", devices / uuid(6), io_timeout_seconds=1)
     initialise_lockspace(uuid(2), devices / "ids", io_timeout_seconds=1)
     write_conf(folder)
+    agent_conf = Paths(folder).agent_conf
+    agent_conf.parent.mkdir(parents=True, exist_ok=True)
+    agent_conf.write_text("[timing]\nio_timeout_seconds=1\n")
     yield folder
     shutil.rmtree(folder)
 
@@ -69,8 +71,11 @@ def lock(link: BrokerLink) -> None:
     deadline = time.monotonic() + 30
     while not link.host_id_locked():
         assert time.monotonic() < deadline
-        with suppress(BrokerError):  # "joining"
+        try:
             link.lock_host_id()
+        except BrokerError as refusal:
+            if refusal.kind != "joining":
+                raise
 
 
 def test_a_broker_lives(root: Path, broker: "subprocess.Popen[bytes]") -> None:
@@ -103,6 +108,16 @@ def test_a_broker_lives(root: Path, broker: "subprocess.Popen[bytes]") -> None:
     assert not paths.broker_socket.exists()
     with pytest.raises(BrokerUnreachable):
         link.monitors()
+
+
+def test_a_host_with_another_io_timeout_gets_no_host_id(
+    root: Path, sanlock_daemon: None, request: pytest.FixtureRequest
+) -> None:
+    Paths(root).agent_conf.write_text("[timing]\nio_timeout_seconds=2\n")
+    request.getfixturevalue("broker")
+    with pytest.raises(BrokerError, match="an io_timeout of 1 s .* io_timeout_seconds=2") as told:
+        lock(BrokerLink(Paths(root).broker_socket))
+    assert told.value.kind == "failed"
 
 
 def test_a_killed_broker_leaves_nothing_in_the_way(

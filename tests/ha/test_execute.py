@@ -132,7 +132,7 @@ class SlowStart:
         if self.trouble is not None:
             raise self.trouble
 
-    def power_off(self) -> None:
+    def power_off(self, **_: bool) -> None:
         self.cuts += 1
         self.trouble = VmLocked("Failed to acquire lock")
         self.over.set()

@@ -8,6 +8,7 @@ import pytest
 
 from ha.core.facts import EngineStatus
 from ha.core.sighting import StopReason, VmSighting, VmState
+from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE, LeaseState, VmLease
 from ha.env.ports import WhiteboardFailed
 from ha.env.threads import HostThreads
 from ha.monitors import EngineHealth, Monitor, Monitors, domain_valid
@@ -16,6 +17,7 @@ from tests.ha.fakes import FakeClock
 
 UP = VmSighting(VmState.UP)
 KILLED = VmSighting(VmState.DOWN, StopReason.FAILED)
+HELD = VmLease(LeaseState.LIVE, 2)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -38,7 +40,7 @@ def monitors(world: BrokerWorld) -> Iterator[Monitors]:
     monitors.stop()
 
 
-def test_all_six_are_told_by_upstreams_names(monitors: Monitors) -> None:
+def test_all_are_told_six_by_upstreams_names(monitors: Monitors) -> None:
     values = dict(monitors.values())
     health = values.pop("engine-health")
     assert values == {
@@ -47,6 +49,7 @@ def test_all_six_are_told_by_upstreams_names(monitors: Monitors) -> None:
         "mem-free": 4096.0,
         "cpu-load": 0.25,
         "storage-domain": True,
+        "vm-lease": {"owner": None, "state": "unknown"},
     }
     assert isinstance(health, dict)
     assert health["vm"] == "down"
@@ -97,6 +100,27 @@ def test_a_good_engine_stays_good_while_its_page_is_asked_again(world: BrokerWor
     for _ in range(3):
         health.look(shown.append)
     assert [status.health.value for status in shown] == ["bad", "good", "good"]
+
+
+def test_the_vms_lease_is_what_it_is_now(world: BrokerWorld, monitors: Monitors) -> None:
+    """Not what it was at the last look, which may be 10 s ago."""
+    for lease in (HELD, FREE_LEASE, HELD):
+        world.lease.value = lease
+        assert monitors.values()["vm-lease"] == lease.as_dict()
+
+
+def test_a_lease_that_cannot_be_looked_at_in_time_is_unknown_and_holds_nobody(
+    world: BrokerWorld, monitors: Monitors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ha.monitors.LEASE_SECONDS", 0.05)
+    world.lease.value = HELD
+    assert monitors.values()["vm-lease"] == HELD.as_dict()
+    world.lease.hangs = threading.Event()
+    for _ in range(3):
+        assert monitors.values()["vm-lease"] == UNKNOWN_LEASE.as_dict()
+    assert len(monitors._vm_lease._waiting) == 0
+    world.lease.hangs.set()
+    until(lambda: monitors.values()["vm-lease"] == HELD.as_dict())
 
 
 def test_a_look_that_hangs_lets_its_value_grow_old(world: BrokerWorld) -> None:

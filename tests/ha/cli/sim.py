@@ -75,6 +75,9 @@ class SimBroker:
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         raise AssertionError("the command notifies nobody")
 
+    def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
+        raise AssertionError("the command watches no engine")
+
     def lock_host_id(self) -> None:
         raise AssertionError("only the agent takes the host id")
 
@@ -106,7 +109,8 @@ class SimEngineVm:
         self._stumble()
         self.state = VmState.POWERING_DOWN
 
-    def power_off(self) -> None:
+    def power_off(self, *, only_a_start: bool = False) -> None:
+        assert not only_a_start
         self._stumble()
         self.state = VmState.MISSING
 

@@ -243,3 +243,21 @@ def test_options_for_upstreams_playbooks_are_refused(bare: SimHost, option: str)
     assert "is not taken. This deployment makes no engine" in bare.complained
     assert bare.run("--deploy", "--restore-from-file=/no/such") == 1
     assert bare.complained == "FATAL: File /no/such not found!"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("io_timeout_seconds=0", "io_timeout_seconds: 0 is not safe"),
+        ("io_timeout_seconds=60", "starting_seconds: 600 is not safe"),
+        ("io-timeout=5", "Did you mean io_timeout_seconds?"),
+    ],
+)
+def test_timings_that_the_daemons_would_refuse_are_refused_before_anything_is_made(
+    bare: SimHost, line: str, words: str
+) -> None:
+    bare.write(bare.paths.agent_conf, f"[timing]\n{line}\n")
+    assert deploy(bare) == 1
+    assert words in bare.complained
+    assert bare.sanlock.initialised == []
+    assert not (bare.root / MOUNT).exists() or not any((bare.root / MOUNT).iterdir())

@@ -136,6 +136,37 @@ def test_a_lease_in_use_as_it_is_on_storage(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("sanlock_daemon")
+@pytest.mark.parametrize("sector_bytes", [512, 4096])
+def test_a_host_with_another_io_timeout_does_not_join(tmp_path: Path, sector_bytes: int) -> None:
+    """It would take the lease of a live host whose io_timeout is longer."""
+    path = area(tmp_path, "he-io")
+    initialise_lockspace("he-io", path, sector_bytes=sector_bytes, io_timeout_seconds=2)
+    before = path.read_bytes()
+    with pytest.raises(LockspaceFailed) as refused:
+        open_lockspace(path).join(1)
+    assert "an io_timeout of 2 s (host id 1)" in str(refused.value)
+    assert "io_timeout_seconds=1: it must be the same on all hosts" in str(refused.value)
+    assert path.read_bytes() == before
+    assert list(joined_as("he-io")) == []
+
+
+@pytest.mark.usefixtures("sanlock_daemon")
+def test_the_io_timeout_of_a_host_that_joined_before_counts_too(tmp_path: Path) -> None:
+    """As when an agent of before wrote its own into its lease."""
+    path = area(tmp_path, "he-old")
+    sanlock.add_lockspace(b"he-old", 7, str(path), iotimeout=2)
+    sanlock.rem_lockspace(b"he-old", 7, str(path))
+    with pytest.raises(LockspaceFailed, match="an io_timeout of 2 s .host id 7."):
+        open_lockspace(path).join(1)
+
+
+def test_a_lockspace_that_cannot_be_read_is_not_joined(tmp_path: Path) -> None:
+    with pytest.raises(LockspaceFailed, match="No such file") as refused:
+        open_lockspace(tmp_path / "none").join(1)
+    assert refused.value.code == errno.ENOENT
+
+
+@pytest.mark.usefixtures("sanlock_daemon")
 def test_what_is_no_lockspace_has_no_name(tmp_path: Path) -> None:
     path = area(tmp_path, "he-torn")
     with path.open("r+b") as file:
@@ -159,6 +190,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *codes: int) -> list[float]:
             raise refusal
 
     monkeypatch.setattr(sanlock, "add_lockspace", add_lockspace)
+    monkeypatch.setattr(SanlockLockspace, "_require_same_io_timeout", lambda _: None)
     return []
 
 
