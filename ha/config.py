@@ -16,7 +16,7 @@ BLANK_UUID = "00000000-0000-0000-0000-000000000000"
 MOUNTED_DOMAINS = ("nfs", "nfs3", "nfs4", "glusterfs")
 FILE_DOMAINS = (*MOUNTED_DOMAINS, "posixfs", "localfs")
 BLOCK_DOMAINS = ("iscsi", "fc")
-_MISSPELT_LIKENESS = 0.85
+_MISSPELT_LIKENESS = 0.8
 
 
 class ConfigError(Exception):
@@ -99,6 +99,11 @@ class Paths:
     def broker_conf(self) -> Path:
         """Whom to notify."""
         return self.state / "broker.conf"
+
+    @property
+    def events_waiting(self) -> Path:
+        """The events that Prefect has not taken yet."""
+        return self.state / "events.json"
 
     @property
     def run(self) -> Path:
