@@ -11,7 +11,15 @@ from ha.core.sighting import StopReason
 from ha.simulator.host import SimHost
 from ha.simulator.operator import migrate, set_global_maintenance
 
-HOST, SECONDS, NUMBER, SHARE, ALL = "HOST", "SECONDS", "NUMBER", "SHARE", "all"
+HOST, ALL = "HOST", "all"
+# What each kind of number may be.
+NUMBERS = {
+    "SECONDS": (0.0, 86_400.0),
+    "OFFSET": (-3.2e9, 3.2e9),
+    "SHARE": (0.0, 1.0),
+    "NUMBER": (0, MAX_HOST_ID),
+    "PPM": (-500_000, 500_000),
+}
 Hosts = Sequence[SimHost]
 LOW_MEMORY_MIB = 512.0
 ENOUGH_MEMORY_MIB = 16384.0
@@ -26,8 +34,8 @@ class UnknownFault(ValueError):
 class Fault:
     """One kind of fault: what is typed, what it does, and a line of explanation.
 
-    In `words` HOST stands for a host's name, SECONDS and SHARE for numbers, NUMBER for a whole one;
-    `a|b` for a choice. `do` gets all hosts, then what stands for these.
+    In `words` HOST stands for a host's name, a key of NUMBERS for a number within that range (whole
+    if its bounds are), `a|b` for a choice. `do` gets all hosts, then what stands for these.
     """
 
     words: str
@@ -115,6 +123,13 @@ def _duplicate(hosts: Hosts, host: SimHost) -> None:
     host.host_id = hosts[(hosts.index(host) + 1) % len(hosts)].host_id
     if host.on:
         host.reset("restarts with another host's id")
+
+
+def _right_id(hosts: Hosts, host: SimHost) -> None:
+    own, before = hosts.index(host) + 1, host.host_id
+    host.host_id = own
+    if host.on and before != own:
+        host.reset("restarts with its own id")
 
 
 def _starts(*, fail: bool) -> Callable[..., None]:
@@ -220,16 +235,17 @@ FAULTS: tuple[Fault, ...] = (
     Fault("disk-full HOST", "nothing can be written on its own disk", _set(disk_full=True)),
     Fault("disk-freed HOST", "its own disk has room again", _set(disk_full=False)),
     Fault(
-        "clock-jump HOST SECONDS",
+        "clock-jump HOST OFFSET",
         "its wall clock is set by so much",
         lambda _, host, seconds: host.time.jump(seconds),
     ),
     Fault(
-        "clock-drift HOST NUMBER",
+        "clock-drift HOST PPM",
         "its clocks run so many parts per million faster",
         lambda _, host, ppm: host.time.drift(ppm),
     ),
     Fault("duplicate-id HOST", "it is configured with the next host's id, and reset", _duplicate),
+    Fault("right-id HOST", "it is configured with its own id, and reset if it was not", _right_id),
     Fault(
         "maintenance global|none",
         "global maintenance is set or ended",
@@ -248,25 +264,44 @@ FAULTS: tuple[Fault, ...] = (
 
 def do_fault(hosts: Hosts, words: str) -> None:
     """Do what the words say. Raises UnknownFault."""
+    fault, values = _find({host.name: host for host in hosts}, words)
+    fault.do(hosts, *values)
+
+
+def check_fault(hosts: Sequence[str], words: str) -> None:
+    """Check the words against a cluster of hosts with these names. Raises UnknownFault."""
+    _find({name: name for name in hosts}, words)
+
+
+def list_of_faults() -> str:
+    """Return all faults, one a line, each with its explanation."""
+    return "\n".join(f"  {fault.words:32} {fault.does}" for fault in FAULTS)
+
+
+def _find(hosts: Mapping[str, object], words: str) -> tuple[Fault, list[object]]:
     given = words.split()
-    by_name = {host.name: host for host in hosts}
-    for fault in FAULTS:
+    alike = [fault for fault in FAULTS if fault.words.split()[0] in given[:1]]
+    for fault in alike:
         pattern = fault.words.split()
-        if len(pattern) == len(given) and pattern[0] == given[0]:
-            values = [_value(*pair, by_name) for pair in zip(pattern[1:], given[1:], strict=True)]
+        if len(pattern) == len(given):
+            values = [_value(*pair, hosts) for pair in zip(pattern[1:], given[1:], strict=True)]
             if None not in values:
-                return fault.do(hosts, *(value for value in values if value != ALL))
-    known = "\n".join(f"  {fault.words:32} {fault.does}" for fault in FAULTS)
-    raise UnknownFault(f"No such fault: {words!r}. There are:\n{known}")
+                return fault, [value for value in values if value != ALL]
+    if alike:
+        forms = " or ".join(repr(fault.words) for fault in alike)
+        raise UnknownFault(f"{words!r} is not {forms}; the hosts are {', '.join(hosts)}")
+    raise UnknownFault(f"No such fault: {words!r}. There are:\n{list_of_faults()}")
 
 
-def _value(kind: str, word: str, hosts: Mapping[str, SimHost]) -> object:
+def _value(kind: str, word: str, hosts: Mapping[str, object]) -> object:
     """Return what a word stands for, None when it does not fit."""
     if kind == HOST:
         return hosts.get(word)
-    if kind in (SECONDS, SHARE, NUMBER):
-        try:
-            return int(word) if kind == NUMBER else float(word)
-        except ValueError:
-            return None
-    return word if word in kind.split("|") else None
+    if kind not in NUMBERS:
+        return word if word in kind.split("|") else None
+    least, most = NUMBERS[kind]
+    try:
+        value = type(least)(word)
+    except ValueError:
+        return None
+    return value if least <= value <= most else None
