@@ -6,7 +6,7 @@ Longer than 250 lines because the table of faults and what each does stay side b
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ha.core.record import BLOCK_BYTES
+from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
 from ha.core.sighting import StopReason
 from ha.simulator.host import SimHost
 from ha.simulator.operator import migrate, set_global_maintenance
