@@ -106,11 +106,14 @@ def overlay(
 
     The monitor knows nothing of a start that still waits for the lease, nor why one failed. One
     that failed while another live host holds the lease has lost a race, whatever it says itself.
+    libvirt answers nothing about the VM while it waits for the lease, so the monitor's view grows
+    old and becomes unknown: the start under way is what is known then.
     """
-    if status.vm in (Vm.UP, Vm.UNKNOWN):
+    running = start.phase is StartPhase.RUNNING
+    if status.vm is Vm.UP or (status.vm is Vm.UNKNOWN and not running):
         return status
     settling = start.phase is StartPhase.STARTED and now - start.since <= _SETTLE_SECONDS
-    if start.phase is StartPhase.RUNNING or settling:
+    if running or settling:
         return EngineStatus(Vm.UP, Health.BAD, VmState.WAIT_FOR_LAUNCH.value, "bad vm status")
     lost = start.phase is StartPhase.FAILED and lease_elsewhere
     if start.phase is StartPhase.LOCKED or lost:

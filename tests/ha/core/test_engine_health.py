@@ -63,11 +63,18 @@ def test_no_answer_is_unknown_and_forgets_nothing(last: Vm) -> None:
 
 
 @pytest.mark.parametrize("phase", StartPhase)
-@pytest.mark.parametrize("status", [GOOD, UNKNOWN])
-def test_a_start_never_hides_a_vm_that_is_up_or_unknown(
-    phase: StartPhase, status: EngineStatus
-) -> None:
-    assert overlay(status, Start(phase, Monotonic(0)), Monotonic(5)) == status
+def test_a_start_never_hides_a_vm_that_is_up(phase: StartPhase) -> None:
+    assert overlay(GOOD, Start(phase, Monotonic(0)), Monotonic(5)) == GOOD
+
+
+@pytest.mark.parametrize("phase", [p for p in StartPhase if p is not StartPhase.RUNNING])
+def test_a_start_that_is_over_never_hides_that_nothing_is_known(phase: StartPhase) -> None:
+    assert overlay(UNKNOWN, Start(phase, Monotonic(0)), Monotonic(5)) == UNKNOWN
+
+
+def test_a_start_that_waits_for_the_lease_is_known_when_libvirt_tells_nothing() -> None:
+    found = overlay(UNKNOWN, Start(StartPhase.RUNNING, Monotonic(0)), Monotonic(100))
+    assert (found.vm, found.detail) == (Vm.UP, "WaitForLaunch")
 
 
 @pytest.mark.parametrize("status", [ABSENT, KILLED, MISSING])
