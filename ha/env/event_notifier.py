@@ -7,108 +7,78 @@ what is wrong goes before what merely changed when there is no room for both.
 import base64
 import http.client
 import json
-import logging
-import threading
-import time
 import urllib.error
 import urllib.request
 import uuid
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ha.config import ConfigError
 from ha.config_events import EventsConf
-from ha.env.ports import Notifier
+from ha.env.event_file import Event, EventFile, EventKeeper
+from ha.env.notifier import FailureLog
+from ha.env.outbox import Outbox
+from ha.plain import one_line
 
 QUEUE_LIMIT = 64
 POST_SECONDS = 10.0
 RETRY_SECONDS = 15.0
-FAILURE_LOG_SECONDS = 300.0
+DETAIL_BYTES = 1000
 PREFIX = "hosted-engine"
 # What these answers say may change without this event: sign in, wait, come again.
 _TRY_AGAIN = (401, 403, 408, 425, 429)
 _SERVER_ERRORS = 500
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    name: str
-    is_anomaly: bool
-    body: bytes
-
-
-class Notifiers:
-    """Several notifiers as one."""
-
-    def __init__(self, notifiers: Sequence[Notifier]) -> None:
-        self._notifiers = tuple(notifiers)
-
-    def notify(self, event: str, detail: str, since: float | None = None) -> None:
-        """Tell all of them."""
-        for notifier in self._notifiers:
-            notifier.notify(event, detail, since)
-
 
 class EventNotifier:
-    """Posts events; `retry_seconds` is the pause after one that was not taken."""
+    """Posts events; `retry_seconds` is the pause after one that was not taken.
 
-    def __init__(self, conf: EventsConf, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    With `kept`, what waits is in that file, and a broker that is started again posts it first.
+    """
+
+    def __init__(
+        self, conf: EventsConf, kept: Path | None = None, *, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
         self._conf = conf
-        self._retry_seconds = retry_seconds
-        self._waiting: deque[_Event] = deque()
-        self._changed = threading.Condition()
-        self._failure_logged_at: float | None = None
+        self._failures = FailureLog("Events do not reach Prefect")
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
-        threading.Thread(target=self._send_all, name="events", daemon=True).start()
+        file = EventFile(kept) if kept else None
+        keeper = EventKeeper(file, lambda: self.outbox.waiting) if file else None
+        self.outbox = Outbox(
+            "events",
+            self._post,
+            limit=QUEUE_LIMIT,
+            retry_seconds=retry_seconds,
+            may_go=lambda event: not event.is_anomaly,
+            changed=keeper.changed if keeper else lambda: None,
+            first=file.load() if file else (),
+        )
+        if keeper:
+            keeper.start()
+        self.outbox.start()
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue an event; never blocks, never raises."""
-        made = _event(self._conf, event, " ".join(detail.split()), since)
-        with self._changed:
-            if len(self._waiting) >= QUEUE_LIMIT and not self._make_room(made):
-                return
-            self._waiting.append(made)
-            self._changed.notify()
+        made = _event(self._conf, event, one_line(detail, DETAIL_BYTES), since)
+        lost = self.outbox.put(made)
+        if lost is not None and lost.is_anomaly:
+            self._failures.say(f"{QUEUE_LIMIT} events are waiting already; {lost.name} is lost")
 
-    def _make_room(self, made: _Event) -> bool:
-        """Drop the oldest change of state, or refuse the new event when there is none."""
-        for each in self._waiting:
-            if not each.is_anomaly:
-                self._waiting.remove(each)
-                return True
-        self._log_failure(f"{QUEUE_LIMIT} events are waiting already; {made.name} is lost")
-        return False
-
-    def _send_all(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting))
-                event = self._waiting[0]
-            if not self._post(event):
-                time.sleep(self._retry_seconds)
-                continue
-            with self._changed:
-                if event in self._waiting:
-                    self._waiting.remove(event)
-
-    def _post(self, event: _Event) -> bool:
+    def _post(self, event: Event) -> bool:
         """Tell whether the event is done with: taken, or refused for good."""
         try:
             request = urllib.request.Request(
-                f"{self._conf.url}/events", event.body, self._headers(), method="POST"
+                f"{self._conf.url}/events", event.body.encode(), self._headers(), method="POST"
             )
             with self._opener.open(request, timeout=POST_SECONDS):
                 return True
         except urllib.error.HTTPError as error:
             with error:
-                self._log_failure(f"{self._conf.url} answers {error.code} {error.reason}")
+                self._failures.say(f"{self._conf.url} answers {error.code} {error.reason}")
             return error.code < _SERVER_ERRORS and error.code not in _TRY_AGAIN
         except (OSError, ValueError, ConfigError, http.client.HTTPException) as error:
-            self._log_failure(f"{self._conf.url}: {error}")
+            self._failures.say(f"{self._conf.url}: {error}")
             return False
 
     def _headers(self) -> Mapping[str, str]:
@@ -116,13 +86,6 @@ class EventNotifier:
         if credentials := self._conf.credentials():
             headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
         return headers
-
-    def _log_failure(self, why: str) -> None:
-        now = time.monotonic()
-        last = self._failure_logged_at
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._failure_logged_at = now
-            log.error("Events do not reach Prefect: %s", why)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -132,7 +95,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _event(conf: EventsConf, event: str, detail: str, since: float | None) -> _Event:
+def _event(conf: EventsConf, event: str, detail: str, since: float | None) -> Event:
     """Return the event in the form of Prefect's API (POST /events)."""
     now = datetime.now(UTC)
     began = now if since is None else datetime.fromtimestamp(since, UTC)
@@ -155,4 +118,4 @@ def _event(conf: EventsConf, event: str, detail: str, since: float | None) -> _E
             "since": began.isoformat(),
         },
     }
-    return _Event(name, name.startswith("anomaly."), json.dumps([body]).encode())
+    return Event(name, name.startswith("anomaly."), json.dumps([body], ensure_ascii=False))

@@ -1,113 +1,142 @@
 """Mail about what happens, sent from a thread of its own so that nothing waits for a mail server.
 
 Settings, template and filter are upstream's: an event is mailed when its pattern in broker.conf
-is found in the detail.
+is found in the detail. What comes again and again is one mail and a sum (`ha.repeats`).
 """
 
 import logging
-import queue
 import re
 import smtplib
-import socket
 import threading
 import time
-from collections.abc import Mapping
-from email.message import EmailMessage
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+
+from ha.config import ConfigError
+from ha.env.mail import MailSettings, Refused, message_of, send
+from ha.env.outbox import Outbox
+from ha.env.ports import Notifier
+from ha.plain import one_line
+from ha.repeats import Note, Repeats
 
 QUEUE_LIMIT = 64
+RETRY_SECONDS = 60.0
 FAILURE_LOG_SECONDS = 300.0
-TEMPLATE = """From: {source-email}
-To: {destination-emails}
-Subject: Hosted engine: {detail} on {hostname}
-
-The host {hostname} reports: {detail}
-"""
+DETAIL_BYTES = 1000
 
 log = logging.getLogger(__name__)
 
 
-class MailSettings(Protocol):
-    """What broker.conf says."""
-
-    @property
-    def smtp_server(self) -> str: ...
-    @property
-    def smtp_port(self) -> int: ...
-    @property
-    def smtp_timeout_seconds(self) -> float: ...
-    @property
-    def source_email(self) -> str: ...
-    @property
-    def destination_emails(self) -> tuple[str, ...]: ...
-    @property
-    def notify(self) -> Mapping[str, str]: ...
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    event: str
+    detail: str
+    wall_seconds: float
 
 
 class MailNotifier:
-    """Mails events; when the mail server hangs, the oldest 64 messages wait and others are lost."""
+    """Mails events; while no mail server takes them, the newest 64 messages wait."""
 
-    def __init__(self, settings: MailSettings, templates: Path) -> None:
+    def __init__(
+        self, settings: MailSettings, templates: Path, *, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
         self._settings = settings
         self._templates = templates
-        self._queue: queue.Queue[tuple[str, str]] = queue.Queue(QUEUE_LIMIT)
-        self._failure_logged_at: float | None = None
-        threading.Thread(target=self._send_all, name="notifier", daemon=True).start()
+        self._repeats = Repeats(settings.repeat_seconds)
+        self._guard = threading.Lock()
+        self._failures = FailureLog("Failed to send a notification")
+        self.outbox = Outbox(
+            "notifier",
+            self._hand_over,
+            limit=QUEUE_LIMIT,
+            retry_seconds=retry_seconds,
+            chore=self._sum_up,
+        )
+        self.outbox.start()
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a mail if broker.conf asks for this event; never blocks, never raises."""
         del since  # upstream's mail has no place for it
-        pattern = self._settings.notify.get(event)
-        if pattern is None or not re.search(pattern, detail.lower()):
+        if not self._wanted(event, detail):
             return
+        with self._guard:
+            notes = self._repeats.came((event, one_line(detail, DETAIL_BYTES)), time.monotonic())
+        self._queue(notes)
+
+    def _wanted(self, event: str, detail: str) -> bool:
+        """Whether its pattern is found; `anomaly` has that of all anomalies without an own one."""
+        patterns, (kind, _, subject) = self._settings.notify, event.partition(".")
+        if event in patterns:
+            return bool(re.search(patterns[event], detail.lower()))
+        words = f"{subject} {detail}".lower()
+        return bool(subject and kind in patterns and re.search(patterns[kind], words))
+
+    def _sum_up(self) -> float | None:
+        """Queue the sums of what is over; return in how many seconds the next may be."""
+        with self._guard:
+            notes = self._repeats.over(time.monotonic())
+            due = self._repeats.next_over()
+        self._queue(notes)
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def _queue(self, notes: Sequence[Note]) -> None:
+        epoch = time.time() - time.monotonic()
+        for note in notes:
+            event, detail = note.key
+            mail = _Mail(event, detail + _how_often(note, epoch), epoch + note.last)
+            if self.outbox.put(mail) is not None:
+                self._failures.say(f"{QUEUE_LIMIT} messages are waiting already")
+
+    def _hand_over(self, mail: _Mail) -> bool:
+        template = self._templates / f"{mail.event}.txt"
         try:
-            self._queue.put_nowait((event, " ".join(detail.split())))
-        except queue.Full:
-            self._log_failure(f"{QUEUE_LIMIT} messages are waiting already")
+            message = message_of(
+                self._settings, template, detail=mail.detail, wall_seconds=mail.wall_seconds
+            )
+            send(self._settings, message)
+        except (Refused, ValueError) as trouble:
+            self._failures.say(f"{mail.detail}: {trouble}")
+        except (OSError, ConfigError, smtplib.SMTPException) as trouble:
+            self._failures.say(str(trouble))
+            return False
+        return True
 
-    def _message(self, event: str, detail: str) -> EmailMessage:
-        try:
-            template = (self._templates / f"{event}.txt").read_text(encoding="utf-8")
-        except OSError:
-            template = TEMPLATE
-        words = {
-            "{source-email}": self._settings.source_email,
-            "{destination-emails}": ", ".join(self._settings.destination_emails),
-            "{hostname}": socket.gethostname(),
-            "{detail}": detail,
-        }
-        # Not str.format: a stray brace in an operator's template must not stop the broker.
-        for word, value in words.items():
-            template = template.replace(word, value)
-        head, _, body = template.partition("\n\n")
-        message = EmailMessage()
-        for line in head.splitlines():
-            name, _, value = line.partition(":")
-            message[name.strip()] = value.strip()
-        message.set_content(body)
-        return message
 
-    def _send_all(self) -> None:
-        while True:
-            event, detail = self._queue.get()
-            try:
-                self._send(self._message(event, detail))
-            except (OSError, ValueError, smtplib.SMTPException) as trouble:
-                self._log_failure(str(trouble))
-            finally:
-                self._queue.task_done()
+def _how_often(note: Note, epoch: float) -> str:
+    if note.count == 1:
+        return ""
+    first, last = (
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch + at))
+        for at in (note.first, note.last)
+    )
+    if note.over:
+        return f" ({note.count} times from {first} to {last}, and no more since)"
+    return f" ({note.count} times since {first}, and it goes on)"
 
-    def _send(self, message: EmailMessage) -> None:
-        settings = self._settings
-        with smtplib.SMTP(
-            settings.smtp_server, settings.smtp_port, timeout=settings.smtp_timeout_seconds
-        ) as server:
-            server.send_message(message, settings.source_email, list(settings.destination_emails))
 
-    def _log_failure(self, why: str) -> None:
+class FailureLog:
+    """Logs trouble that repeats at most every five minutes."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._said_at: float | None = None
+
+    def say(self, why: str) -> None:
+        """Log why, unless something was logged a moment ago."""
         now = time.monotonic()
-        last = self._failure_logged_at
-        if last is None or now - last >= FAILURE_LOG_SECONDS:
-            self._failure_logged_at = now
-            log.error("Failed to send a notification: %s", why)
+        if self._said_at is None or now - self._said_at >= FAILURE_LOG_SECONDS:
+            self._said_at = now
+            log.error("%s: %s", self._what, one_line(why))
+
+
+class Notifiers:
+    """Several notifiers as one."""
+
+    def __init__(self, notifiers: Sequence[Notifier]) -> None:
+        self._notifiers = tuple(notifiers)
+
+    def notify(self, event: str, detail: str, since: float | None = None) -> None:
+        """Tell all of them."""
+        for notifier in self._notifiers:
+            notifier.notify(event, detail, since)

@@ -8,8 +8,7 @@ from ha.config import ConfigError
 from ha.config_events import EventsConf, read_anomaly_settings, read_events_conf
 from ha.core.anomalies import AnomalySettings
 from ha.daemons import notifier_of
-from ha.env.event_notifier import Notifiers
-from ha.env.notifier import MailNotifier
+from ha.env.notifier import MailNotifier, Notifiers
 from tests.ha.fakes import settings_for
 
 EVENTS = "[events]\nurl=http://control:4200/api/\ncluster=lab\nhost=h1\n"

@@ -1,67 +1,20 @@
 """Events over real HTTP: what is posted, and that nobody waits for a server that is in trouble."""
 
 import base64
-import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ha.config_events import EventsConf
 from ha.env import event_notifier
-from ha.env.event_notifier import QUEUE_LIMIT, EventNotifier, Notifiers
+from ha.env.event_notifier import QUEUE_LIMIT, EventNotifier
+from ha.env.notifier import Notifiers
+from tests.ha.env.control_node import Control
 
-WITHIN_SECONDS = 10.0
 AT_ONCE_SECONDS = 0.5
-
-
-class Control:
-    """A control node: it answers with these codes, the last one again and again."""
-
-    def __init__(self) -> None:
-        self.answers = [204]
-        self.posts: list[tuple[str, dict[str, str], Any]] = []
-        self.go_on = threading.Event()
-        self.go_on.set()
-        control = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802  (http.server's name)
-                size = int(self.headers["Content-Length"])
-                body = json.loads(self.rfile.read(size))
-                control.posts.append((self.path, dict(self.headers), body))
-                control.go_on.wait(WITHIN_SECONDS)
-                code = control.answers.pop(0) if len(control.answers) > 1 else control.answers[0]
-                self.send_response(code)
-                if code == 302:
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def do_GET(self) -> None:  # noqa: N802
-                raise AssertionError("an event became a look")
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/api"
-
-    def events(self) -> list[str]:
-        return [body[0]["event"] for _, _, body in self.posts]
-
-    def await_posts(self, count: int) -> None:
-        deadline = time.monotonic() + WITHIN_SECONDS
-        while len(self.posts) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert len(self.posts) >= count, self.events()
 
 
 @pytest.fixture
@@ -172,7 +125,7 @@ def test_a_server_that_is_down_and_comes_back() -> None:
     to_test.notify("anomaly.two-vms", "why")
     assert time.monotonic() - began < AT_ONCE_SECONDS
     time.sleep(0.3)
-    assert len(to_test._waiting) == 1
+    assert len(to_test.outbox.waiting) == 1
     control = Control()
     to_test._conf = EventsConf(control.url, "lab", "h1")
     control.await_posts(1)
@@ -190,7 +143,7 @@ def test_what_is_wrong_goes_before_what_changed(control: Control) -> None:
     for number in range(QUEUE_LIMIT + 5):
         to_test.notify("anomaly.two-vms", str(number))
     to_test.notify("state_transition", "late")
-    assert len(to_test._waiting) == QUEUE_LIMIT
+    assert len(to_test.outbox.waiting) == QUEUE_LIMIT
     control.go_on.set()
     control.await_posts(QUEUE_LIMIT + 1)
     time.sleep(0.2)
