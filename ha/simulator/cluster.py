@@ -1,12 +1,23 @@
 """A cluster in virtual time, on which the product's own agents, brokers and command run."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
+from ha.simulator.command import Answer, Running, start_command
+from ha.simulator.deployed import furnish
 from ha.simulator.faults import do_fault
 from ha.simulator.host import SimHost
 from ha.simulator.invariants import Invariants
 from ha.simulator.log_keeper import LogKeeper
 from ha.simulator.site import Line, Plan, new_site
+
+COMMAND_LIMIT_SECONDS = 3600.0
+
+
+class CommandHangs(Exception):
+    """Raised when a command does not end."""
 
 
 class Cluster:
@@ -20,6 +31,7 @@ class Cluster:
         self._keeper.open()
         self.hosts = tuple(SimHost(self._site, host_id) for host_id in range(1, plan.hosts + 1))
         self.invariants = Invariants(self.hosts)
+        self._folder: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -41,10 +53,55 @@ class Cluster:
         self._say("", "fault", words)
         do_fault(self.hosts, words)
 
+    def command(
+        self, host: str, *argv: str, environment: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Run `hosted-engine` on a host to its end. Raises CommandHangs, SimulationError.
+
+        `argv` is what follows the command's name. A command on a host without power is killed.
+        """
+        running = self.start_command(self._named(host), argv, environment)
+        running.over.wait(COMMAND_LIMIT_SECONDS)
+        self._site.schedule.run_until(self.now)
+        if not running.over.is_set():
+            raise CommandHangs(f"{host}: hosted-engine {' '.join(argv)}: no end")
+        answer = running.answer
+        self._say(
+            host, "command", f"exit code {answer.exit_code}\n{answer.out}{answer.err}".strip()
+        )
+        return answer
+
+    def start_command(
+        self, host: SimHost, argv: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> Running:
+        """Start it only."""
+        if host.paths is None:
+            if self._folder is None:
+                self._folder = TemporaryDirectory(prefix="simulated-hosts-")
+            furnish(host, Path(self._folder.name) / host.name)
+        return start_command(
+            host, argv, engine_answers=lambda: self.serves, environment=environment
+        )
+
+    @property
+    def serves(self) -> bool:
+        """Whether a healthy engine can be reached."""
+        return any(host.serves for host in self.hosts)
+
+    @property
+    def global_maintenance(self) -> bool | None:
+        """The flag as it was acknowledged last; None while that is not known."""
+        return self._site.maintenance.on
+
     def close(self) -> None:
         """End all that runs."""
         self._site.schedule.close()
         self._keeper.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _named(self, name: str) -> SimHost:
+        return next(host for host in self.hosts if host.name == name)
 
     def _say(self, host: str, kind: str, text: str) -> None:
         self.log.append(Line(self.now, host, kind, text))

@@ -6,7 +6,7 @@ Longer than 250 lines because the table of faults and what each does stay side b
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
+from ha.core.record import BLOCK_BYTES, MAX_HOST_ID, judge_block
 from ha.core.sighting import StopReason
 from ha.simulator.host import SimHost
 from ha.simulator.operator import migrate, set_global_maintenance
@@ -110,13 +110,21 @@ def _empty(hosts: Hosts, number: int) -> None:
     _put(hosts, number, bytes(BLOCK_BYTES))
 
 
-def _lockspace(readable: bool) -> Callable[..., None]:
-    def do(hosts: Hosts) -> None:
-        area = hosts[0].site.whiteboard_area
-        area.readable = readable
-        area.slots.clear()
+def _mend_block(hosts: Hosts, number: int) -> None:
+    block = hosts[0].site.storage.blocks.get(number, b"")
+    if judge_block(number, block).bad:
+        _empty(hosts, number)
 
-    return do
+
+def _corrupt_lockspace(hosts: Hosts) -> None:
+    hosts[0].site.whiteboard_area.readable = False
+
+
+def _mend_lockspace(hosts: Hosts) -> None:
+    area = hosts[0].site.whiteboard_area
+    if not area.readable:
+        area.readable = True
+        area.slots.clear()
 
 
 def _duplicate(hosts: Hosts, host: SimHost) -> None:
@@ -222,8 +230,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("garbage NUMBER", "that block of the whiteboard becomes garbage", _garbage),
     Fault("too-new NUMBER", "that block is of a version to come", _too_new),
     Fault("empty-block NUMBER", "that block is emptied", _empty),
-    Fault("corrupt-lockspace", "the whiteboard's lockspace becomes garbage", _lockspace(False)),
-    Fault("repair-lockspace", "the whiteboard's lockspace is written anew", _lockspace(True)),
+    Fault("mend-block NUMBER", "that block is emptied, if nobody can read it", _mend_block),
+    Fault("corrupt-lockspace", "the whiteboard's lockspace becomes garbage", _corrupt_lockspace),
+    Fault("mend-lockspace", "it is written anew, if it is garbage", _mend_lockspace),
     Fault("kill-agent HOST", "the agent is killed", lambda _, host: host.agent.kill()),
     Fault("kill-broker HOST", "the broker is killed", lambda _, host: host.broker.kill()),
     Fault("stop-agent HOST", "the agent is stopped", lambda _, host: host.agent.stop()),

@@ -3,11 +3,15 @@
 from math import inf
 
 from ha.broker import BrokerService
+from ha.config import LocalMaintenance, Paths
 from ha.core.anomalies import Watch
 from ha.core.sighting import StopReason
+from ha.local_maintenance import load_local_maintenance, save_local_maintenance
+from ha.simulator.deployed import forget_boot
 from ha.simulator.engine import Libvirt, Parts
+from ha.simulator.leases import WATCHDOG_SECONDS
 from ha.simulator.processes import Boot, Process
-from ha.simulator.sanlock import WATCHDOG_SECONDS, Sanlock
+from ha.simulator.sanlock import Sanlock
 from ha.simulator.serve import serve_agent, serve_broker
 from ha.simulator.site import VM_SPACE, WHITEBOARD_SPACE, Site
 from ha.simulator.storage import StoragePath
@@ -16,6 +20,9 @@ from ha.simulator.unit import AGENT, BROKER, Unit
 
 SHUT_DOWN_SECONDS = 120.0
 """What systemd waits for the VM and the services, roughly."""
+
+JITTER_SECONDS = 3.0
+"""Hosts do not start their services in the same moment."""
 
 
 class SimHost:
@@ -33,6 +40,8 @@ class SimHost:
             site.schedule, BROKER, self.name, lambda run: serve_broker(self, run), self._unit_told
         )
         self.service: BrokerService | None = None
+        self.paths: Paths | None = None
+        self.commands: list[Process] = []
         self.local_maintenance = False
         self.maintenance_since = 0.0
         self.thawed_at = -inf
@@ -52,6 +61,8 @@ class SimHost:
         self.boot = Boot()
         self.time = HostTime(site.schedule, uptime_seconds)
         self.conf_fetched = False
+        if self.paths is not None:
+            forget_boot(self.paths)
         self.watch: tuple[float, Watch] | None = None
         self.hangs = False
         self.goes_down = False
@@ -75,6 +86,9 @@ class SimHost:
             )
         )
         self.on = True
+        site.schedule.after(site.random.uniform(0.0, JITTER_SECONDS), self._start, self.boot)
+
+    def _start(self) -> None:
         self.broker.boot(self.boot)
         self.agent.boot(self.boot)
 
@@ -82,6 +96,13 @@ class SimHost:
     def process(self) -> Process | None:
         """The broker's process."""
         return self.broker.run.process if self.broker.run else None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the engine's users can reach a healthy engine here."""
+        vm = self.libvirt.vm
+        well = vm is not None and vm.healthy and not vm.sick and not self.site.engine.broken
+        return well and self.executes_vm and self.uplink
 
     @property
     def executes_vm(self) -> bool:
@@ -101,6 +122,16 @@ class SimHost:
     def set_local_maintenance(self, on: bool) -> None:
         """Write ha.conf."""
         self.local_maintenance, self.maintenance_since = on, self.site.schedule.now
+        if self.paths is not None and load_local_maintenance(self.paths).on is not on:
+            save_local_maintenance(self.paths, LocalMaintenance(engine=on, manual=on))
+
+    def read_local_maintenance(self) -> bool:
+        """Read ha.conf, which others may have written, too."""
+        if self.paths is not None:
+            on = load_local_maintenance(self.paths).on
+            if on is not self.local_maintenance:
+                self.set_local_maintenance(on)
+        return self.local_maintenance
 
     def power_off(self) -> None:
         """Cut the power."""
@@ -167,6 +198,9 @@ class SimHost:
         self.boot.over = True
         for unit in (self.agent, self.broker):
             unit.kill()
+        for process in self.commands:
+            schedule.kill(process)
+        self.commands.clear()
         self.service = None
         self.path.cut_power()
         if vm is not None:

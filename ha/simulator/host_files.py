@@ -10,12 +10,12 @@ from ha.core.anomalies import Watch
 from ha.core.facts import Memory, Monotonic, Observation
 from ha.core.score import CoreSettings
 from ha.execute import ConfUnavailable
+from ha.simulator.deployed import VM_MEMORY_MIB, write_vm_conf
 from ha.turn import Turn
 
 if TYPE_CHECKING:
     from ha.simulator.host import SimHost
 
-VM_MEMORY_MIB = 4096.0
 
 
 class SimFiles:
@@ -26,7 +26,7 @@ class SimFiles:
 
     def local_maintenance(self) -> bool:
         """Whether this host is out of service."""
-        return self._host.local_maintenance
+        return self._host.read_local_maintenance()
 
     def refresh(self) -> None:
         """Fetch the VM's definition from the storage. Raises ConfUnavailable."""
@@ -37,6 +37,8 @@ class SimFiles:
         if host.disk_full and not host.conf_fetched:
             raise ConfUnavailable("vm.conf: No space left on device")
         host.conf_fetched = True
+        if host.paths is not None:
+            write_vm_conf(host.paths)
 
     def vm_xml(self) -> str:
         """The VM's definition. Raises ConfUnavailable."""
@@ -46,7 +48,7 @@ class SimFiles:
 
     def vm_memory_mib(self) -> float:
         """The VM's memory; 0 while its definition has not been fetched yet."""
-        return VM_MEMORY_MIB if self._host.conf_fetched else 0.0
+        return float(VM_MEMORY_MIB) if self._host.conf_fetched else 0.0
 
 
 class SimWatchMemory:

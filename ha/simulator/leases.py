@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+WATCHDOG_SECONDS = 60.0
+"""Compiled into sanlock: within this time a watchdog resets a host that goes on without a lease."""
+
 
 @dataclass(slots=True)
 class Slot:

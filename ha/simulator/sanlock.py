@@ -9,14 +9,12 @@ import errno
 from collections.abc import Callable, Sequence
 
 from ha.core.leases import LeaseHolder
-from ha.simulator.leases import Area, Lease, Seen, Space
+from ha.simulator.leases import WATCHDOG_SECONDS, Area, Lease, Seen, Space
 from ha.simulator.processes import Boot
 from ha.simulator.schedule import Schedule, SimFlag
 from ha.simulator.storage import StoragePath
 from ha.simulator.time_sim import HostTime
 
-WATCHDOG_SECONDS = 60.0
-"""Compiled into sanlock: within this time a watchdog resets a host that goes on without a lease."""
 JOIN_EXTRA_SECONDS = 1.0
 POLL_SECONDS = 1.0
 OK = 0

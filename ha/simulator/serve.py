@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from ha.agent import Agent, LostSight, StartPending
 from ha.agent_world import World
 from ha.broker import BrokerService
-from ha.config import BLANK_UUID, BrokerConf, HostedEngineConf, Paths, Settings
+from ha.config import BrokerConf, Paths, Settings
 from ha.env.ports import BrokerEnv, Env
 from ha.simulator.broker_link import SimBrokerLink
+from ha.simulator.deployed import conf_of
 from ha.simulator.engine_vm_sim import SimEngineVm
 from ha.simulator.host_files import SimFiles, SimRecorder, SimWatchMemory
-from ha.simulator.lockspace_sim import SimLockspace
+from ha.simulator.lockspace_sim import SimLockspace, SimVmLease
 from ha.simulator.probes_sim import SimProbes
-from ha.simulator.site import VM_SPACE
 from ha.simulator.storage import SimWhiteboard
 from ha.simulator.time_sim import SimBell, SimClock, SimThreads
 from ha.simulator.unit import FAILED, Run
@@ -38,19 +38,25 @@ def serve_broker(host: "SimHost", run: Run) -> int:
         whiteboard=whiteboard,
         lockspace=SimLockspace(schedule, host.sanlock, host.site.whiteboard_area),
         vm_lockspace=SimLockspace(schedule, host.sanlock, host.site.vm_area),
+        vm_lease=SimVmLease(schedule, host.sanlock, host.site.engine.lease, host.path),
         engine_vm=SimEngineVm(schedule, host.libvirt, run.process),
         probes=SimProbes(host),
         notifier=Silence(),
         read_domain=lambda: whiteboard.read_blocks([0]),
     )
-    interval_seconds = host.site.plan.settings.timing.loop_seconds
-    service = BrokerService(env, host.host_id, interval_seconds=interval_seconds)
+    timing = host.site.plan.settings.timing
+    service = BrokerService(
+        env,
+        host.host_id,
+        interval_seconds=timing.loop_seconds,
+        watch_seconds=timing.watch_seconds,
+    )
     try:
         service.start()
         host.service = service
         stopping.wait()
         host.service = None
-        service.stop()
+        service.stop(host_goes_down=host.goes_down)
     finally:
         host.service = None
     return 0
@@ -94,38 +100,3 @@ class Silence:
 def settings_of(host: "SimHost") -> Settings:
     """What the daemons of a deployed host are told."""
     return Settings(Paths(), conf_of(host.host_id), host.site.plan.settings, BrokerConf())
-
-
-def conf_of(host_id: int) -> HostedEngineConf:
-    """hosted-engine.conf of a host."""
-
-    def uuid(number: int) -> str:
-        return f"{number:08x}-0000-4000-8000-000000000000"
-
-    return HostedEngineConf(
-        host_id=host_id,
-        vmid=uuid(1),
-        fqdn="engine.sim",
-        storage="storage.sim:/engine",
-        domain_type="nfs",
-        sd_uuid=VM_SPACE,
-        metadata_image_uuid=uuid(2),
-        metadata_volume_uuid=uuid(3),
-        lockspace_image_uuid=uuid(4),
-        lockspace_volume_uuid=uuid(5),
-        conf_image_uuid=uuid(6),
-        conf_volume_uuid=uuid(7),
-        vm_disk_id=uuid(8),
-        vm_disk_vol_id=uuid(9),
-        gateway="10.88.0.1",
-        bridge="ovirtmgmt",
-        network_test="ping",
-        tcp_t_address="",
-        tcp_t_port=None,
-        sp_uuid=BLANK_UUID,
-        connection_uuid=uuid(10),
-        console="vnc",
-        mnt_options="",
-        configured=True,
-        values={},
-    )

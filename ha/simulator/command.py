@@ -1,0 +1,245 @@
+"""The product's `hosted-engine` on a simulated host, in virtual time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ha.cli.command import run_command
+from ha.cli.host import FAILURE, Host, Terminal
+from ha.core.record import GLOBAL_BLOCK, encode_global
+from ha.env.console_port import VncServer
+from ha.env.ports import LockspaceFailed, VmMissing
+from ha.simulator.broker_link import SimBrokerLink
+from ha.simulator.deployed import BRIDGE, uuid
+from ha.simulator.engine_vm_sim import SimEngineVm
+from ha.simulator.leases import Area
+from ha.simulator.lockspace_sim import SimLockspace
+from ha.simulator.probes_sim import NO_ROUTE_SECONDS, PAGE_SECONDS
+from ha.simulator.processes import Process
+from ha.simulator.sanlock import BAD_MAGIC
+from ha.simulator.schedule import SimFlag
+from ha.simulator.site import WHITEBOARD_SPACE
+from ha.simulator.storage import SimWhiteboard
+from ha.simulator.time_sim import SimClock
+
+if TYPE_CHECKING:
+    from ha.simulator.host import SimHost
+
+# As in ha.cli.__main__.
+BROKER_LIMIT_SECONDS = 60.0
+START_SECONDS = 0.1
+"""What the interpreter needs before the first line."""
+KILLED = 137
+MAINTENANCE = {"--mode=global": True, "--mode=none": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said, and how it ended."""
+
+    exit_code: int
+    out: str = ""
+    err: str = ""
+
+
+@dataclass(slots=True)
+class Running:
+    """A command under way; what it said so far. `over` is up when it has ended."""
+
+    over: SimFlag
+    exit_code: int = KILLED
+    out: list[str] = field(default_factory=list)
+    err: list[str] = field(default_factory=list)
+
+    @property
+    def answer(self) -> Answer:
+        """What there is of it now."""
+        return Answer(self.exit_code, _lines(self.out), _lines(self.err))
+
+
+def start_command(
+    host: "SimHost",
+    arguments: Sequence[str],
+    *,
+    engine_answers: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+) -> Running:
+    """Start `hosted-engine` on a furnished host.
+
+    `engine_answers`: whether the engine can be reached from anywhere.
+    """
+    schedule = host.site.schedule
+    running = Running(schedule.flag())
+    process = Process("hosted-engine", host.name, host.boot)
+    caller = _host(host, process, running, engine_answers, Terminal(environment or {}, None))
+
+    def run() -> None:
+        try:
+            schedule.sleep(START_SECONDS)
+            running.exit_code = _run(host, caller, arguments)
+        finally:
+            host.commands = [each for each in host.commands if each is not process]
+            schedule.after(0.0, running.over.set)
+
+    host.site.say(host.name, "command", " ".join(("hosted-engine", *arguments)))
+    if host.on:
+        host.commands.append(process)
+        schedule.spawn(process, "hosted-engine", run)
+    else:
+        running.over.set()
+    return running
+
+
+def _run(host: "SimHost", caller: Host, arguments: Sequence[str]) -> int:
+    wanted = MAINTENANCE.get(arguments[-1]) if "--set-maintenance" in arguments else None
+    maintenance, site = host.site.maintenance, host.site
+    if wanted is None:
+        return _run_caught(caller, arguments)
+    maintenance.begin()
+    try:
+        code = _run_caught(caller, arguments)
+    finally:
+        maintenance.end()
+    # Also where not every host took notice: the flag was read back.
+    if code != FAILURE and site.storage.blocks.get(GLOBAL_BLOCK) == encode_global(wanted):
+        maintenance.acknowledge(wanted, site.schedule.now)
+    return code
+
+
+def _run_caught(caller: Host, arguments: Sequence[str]) -> int:
+    try:
+        return run_command(caller, arguments)
+    except OSError as error:
+        caller.complain(f"hosted-engine: {error}")
+        return FAILURE
+
+
+def _host(
+    host: "SimHost",
+    process: Process,
+    running: Running,
+    engine_answers: Callable[[], bool],
+    terminal: Terminal,
+) -> Host:
+    if host.paths is None:
+        raise ValueError(f"{host.name} has no files")
+    schedule, clock = host.site.schedule, SimClock(host.site.schedule, host.time)
+
+    def health_page_ok(fqdn: str) -> bool:
+        del fqdn
+        answers = host.uplink and engine_answers()
+        schedule.sleep(PAGE_SECONDS if answers else NO_ROUTE_SECONDS)
+        return answers
+
+    return Host(
+        paths=host.paths,
+        name=host.name,
+        broker=SimBrokerLink(schedule, host, BROKER_LIMIT_SECONDS),
+        engine_vm=SimEngineVm(schedule, host.libvirt, process),
+        vm_exists=lambda name: False,
+        console=SimConsole(host),
+        terminal=terminal,
+        services=SimServices(host),
+        sanlock=SimHostSanlock(host),
+        clock=clock,
+        whiteboard=lambda path: SimWhiteboard(schedule, host.path),
+        mount=lambda *arguments, **options: None,
+        unmount=lambda target: False,
+        health_page_ok=health_page_ok,
+        address_of=lambda name: f"10.88.0.1{host.host_id}" if name == BRIDGE else "",
+        new_uuid=lambda: uuid(host.site.random.randrange(1 << 16, 1 << 32)),
+        stamp=lambda: datetime.fromtimestamp(clock.wall(), UTC).strftime("%Y%m%dT%H%M%SZ"),
+        kvm=lambda: True,
+        say=running.out.append,
+        complain=running.err.append,
+    )
+
+
+class SimServices:
+    """The services of a host, through its systemd."""
+
+    def __init__(self, host: "SimHost") -> None:
+        self._units = {unit.manner.name: unit for unit in (host.agent, host.broker)}
+
+    def is_active(self, unit: str) -> bool:
+        """Whether it runs or is about to."""
+        return unit not in self._units or self._units[unit].active
+
+    def enable_now(self, unit: str) -> None:
+        """Start it now and at every boot."""
+        if unit in self._units:
+            self._units[unit].enabled = True
+            self._units[unit].start()
+
+
+class SimConsole:
+    """The consoles of the engine VM on a host. Each raises VmMissing where there is none."""
+
+    def __init__(self, host: "SimHost") -> None:
+        self._host = host
+
+    def vnc(self) -> VncServer:
+        """Where the VM's VNC server listens."""
+        self._require_vm()
+        return VncServer("0.0.0.0", 5900)  # noqa: S104  (nothing listens: it is simulated)
+
+    def set_vnc_password(self, password: str, *, valid_until: float) -> None:
+        """Let the VNC server take a password; nobody can connect to it."""
+        del password, valid_until
+        self._require_vm()
+
+    def attach_serial(self) -> int:
+        """There is nobody at the terminal."""
+        self._require_vm()
+        return 0
+
+    def _require_vm(self) -> None:
+        if self._host.libvirt.vm is None:
+            raise VmMissing("Virtual machine HostedEngine does not exist")
+
+
+class SimHostSanlock:
+    """The sanlock daemon of a host, as the verbs that repair use it."""
+
+    def __init__(self, host: "SimHost") -> None:
+        self._host = host
+
+    def lockspace(self, name: str, path: Path) -> SimLockspace:
+        """Return a lockspace by its name."""
+        del path
+        host = self._host
+        return SimLockspace(host.site.schedule, host.sanlock, self._area(name))
+
+    def initialise_lockspace(self, name: str, path: Path, *, sector_bytes: int = 512) -> None:
+        """Write an empty lockspace."""
+        del path, sector_bytes
+        area = self._area(name)
+        area.slots.clear()
+        area.readable = True
+
+    def lockspace_name(self, path: Path, *, sector_bytes: int) -> str:
+        """Read the name of the whiteboard's lockspace. Raises LockspaceFailed."""
+        del sector_bytes
+        if not self._area(WHITEBOARD_SPACE).readable:
+            raise LockspaceFailed(f"{path}: no lockspace", BAD_MAGIC)
+        return WHITEBOARD_SPACE
+
+    def joined_as(self, name: str) -> Sequence[int]:
+        """The host id with which this host is in a lockspace."""
+        space = self._host.sanlock.spaces.get(name)
+        return () if space is None else (space.host_id,)
+
+    def initialise_lease(self, lockspace: str, name: str, path: Path, *, offset_bytes: int) -> None:
+        """Write a free lease."""
+        del lockspace, name, path, offset_bytes
+        self._host.site.engine.lease.owner = 0
+
+    def _area(self, name: str) -> Area:
+        site = self._host.site
+        return site.whiteboard_area if name == WHITEBOARD_SPACE else site.vm_area
+
+
+def _lines(said: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in said)
