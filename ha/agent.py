@@ -5,6 +5,7 @@ a non-zero status after the farewell was published, and systemd starts it again.
 """
 
 import logging
+import math
 from dataclasses import replace
 
 from ha.agent_log import TurnLog
@@ -14,7 +15,11 @@ from ha.config import Settings
 from ha.core.actions import Action
 from ha.core.engine_health import LOCKED, StartPhase, overlay
 from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
+from ha.core.leases import longest_join_seconds
 from ha.core.score import CoreSettings
+from ha.core.vigil import vigil_of
+from ha.engine_events import EngineEvents
+from ha.engine_watch import EngineWatch
 from ha.env.ports import BrokerError, BrokerUnreachable
 from ha.execute import ConfUnavailable, Executor
 from ha.observe import Blind, Known, Sight, look_at_host, look_at_whiteboard, observation
@@ -25,10 +30,11 @@ from ha.version import version
 
 log = logging.getLogger(__name__)
 
-# sanlock takes 21 s for a host id, and minutes for one whose last holder crashed.
-JOIN_SECONDS = 300
-# After an event the broker needs a moment to look at the VM and the health page again.
-_EVENT_GRACE_SECONDS = 1.0
+# Beyond what sanlock takes for a host id whose last holder crashed: five attempts, slow storage.
+JOIN_MARGIN_SECONDS = 100
+# An event is answered by a turn at once, but many events by few turns.
+_EVENT_GAP_SECONDS = 0.2
+_MAINTENANCE = (State.GLOBAL_MAINTENANCE, State.LOCAL_MAINTENANCE)
 
 
 class Joining(Blind):
@@ -72,6 +78,8 @@ class Agent:
             world.bell.ring,
             threads=world.env.threads,
         )
+        self._events = EngineEvents(self._now, world.bell.ring)
+        self._watch = EngineWatch(world.env.broker, world.bell.ring, world.env.threads)
         self._memory = Memory()
         self._known = Known()
         self._log = TurnLog()
@@ -79,6 +87,7 @@ class Agent:
         self._engine = UNKNOWN_ENGINE
         self._sighted_at: float = self._now()
         self._joining_since: float | None = None
+        self._rung_at = -math.inf
 
     def run(self) -> None:
         """Take turns until told to stop, then say farewell.
@@ -90,7 +99,8 @@ class Agent:
             # than upstream's, a parked agent still publishes that it is in maintenance if it can.
             log.info("Local maintenance set")
             self._memory = Memory(state=State.LOCAL_MAINTENANCE)
-        self._env.engine_vm.watch(lambda _sighting: self._world.bell.ring())
+        self._env.engine_vm.watch(self._events.happened)
+        self._watch.start()
         try:
             while not self._world.bell.stopped:
                 self._wait(self._turn_or_blind())
@@ -125,6 +135,8 @@ class Agent:
         written = self._telling.last_block
         turn, sight = self._decide(maintenance)
         self._memory, self._engine = turn.memory, turn.facts.local.engine
+        if turn.memory.state in _MAINTENANCE:
+            self._executor.end_start()
         self._log.turn(turn, epoch=self._epoch())
         self._telling.transitions(turn)
         self._telling.publish(
@@ -134,6 +146,7 @@ class Agent:
                 conf_timestamp=self._conf_timestamp,
             )
         )
+        self._watch.keep(vigil_of(turn.memory, turn.facts, sight.peers))
         alive = [peer.host_id for peer in turn.facts.alive]
         self._telling.alive([self._settings.host_id, *alive])
         self._anomalies.turn(turn, sight, written=written, epoch=self._epoch())
@@ -152,8 +165,11 @@ class Agent:
         self._known = sight.known
         now = self._now()
         self._log.bad_blocks(sight.bad, now)
-        self._executor.settle(local.engine)
-        local = replace(local, engine=overlay(local.engine, self._executor.start, now))
+        engine = self._events.over(local.engine)
+        self._executor.settle(engine)
+        elsewhere = local.lease.kept_from(self._settings.host_id)
+        engine = overlay(engine, self._executor.start, now, lease_elsewhere=elsewhere)
+        local = replace(local, engine=engine)
         settings = replace(self._settings, vm_memory_mib=self._world.files.vm_memory_mib())
         seen = observation(now, local, sight)
         results: dict[Action, bool] = {}
@@ -190,7 +206,8 @@ class Agent:
                 raise Blind(f"Cannot lock the host id: {error}") from error
             now = self._now()
             self._joining_since = self._joining_since or now
-            if now - self._joining_since <= JOIN_SECONDS:
+            longest = longest_join_seconds(self._timing.io_timeout_seconds) + JOIN_MARGIN_SECONDS
+            if now - self._joining_since <= longest:
                 self._sighted_at = now  # sanlock is at work on the storage
             raise Joining(f"Host id is not locked yet: {error.message}") from error
 
@@ -219,7 +236,10 @@ class Agent:
         if self._world.bell.stopped:
             return
         if self._world.bell.wait(seconds) and not self._world.bell.stopped:
-            self._env.clock.sleep(min(_EVENT_GRACE_SECONDS, max(0.0, seconds)))
+            now = self._env.clock.monotonic()
+            pause_seconds = max(0.0, self._rung_at + _EVENT_GAP_SECONDS - now)
+            self._env.clock.sleep(pause_seconds)
+            self._rung_at = now + pause_seconds
 
     def _now(self) -> Monotonic:
         return Monotonic(int(self._env.clock.monotonic()))

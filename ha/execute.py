@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ha.core.actions import Action
 from ha.core.engine_health import NO_START, Start, StartPhase, settle
@@ -17,6 +18,15 @@ log = logging.getLogger(__name__)
 
 class ConfUnavailable(Exception):
     """Raised by the source of the VM's definition when there is none that can be started."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One start: its thread is done when `ended` is up; one that is `cut` does not begin."""
+
+    ended: Flag
+    begun: bool = False
+    cut: bool = False
 
 
 class Executor:
@@ -42,7 +52,7 @@ class Executor:
         self._ring = ring
         self._threads = threads
         self._start = NO_START
-        self._ended: Flag | None = None
+        self._attempt: _Attempt | None = None
 
     @property
     def start(self) -> Start:
@@ -62,21 +72,41 @@ class Executor:
         waiting VM's power is cut. (A child process to kill, or closing the connection, would not
         help: libvirt goes on with what it was asked for.)
         """
-        if self._ended is None:
+        if self._attempt is None:
             return True
-        self._ended.wait(START_GRACE_SECONDS)
+        self._attempt.ended.wait(START_GRACE_SECONDS)
         if self._start.phase is not StartPhase.RUNNING:
             return True
         log.info("The start of the engine VM waits for its lease, and is given up")
+        if not self._cut(self._attempt):
+            return self._start.phase is not StartPhase.RUNNING
+        self._start = Start(StartPhase.LOCKED, self._now())
+        return True
+
+    def end_start(self) -> None:
+        """End a start that waits for the VM's lease: in maintenance nothing comes up any more.
+
+        One that has ended, and a VM that runs, are left alone. If it fails, ask again.
+        """
+        if self._attempt is None or self._start.phase is not StartPhase.RUNNING:
+            return
+        log.info("The start of the engine VM waits for its lease, and is ended by the maintenance")
+        if self._cut(self._attempt):
+            self._start = NO_START
+
+    def _cut(self, attempt: _Attempt) -> bool:
+        """Cut the power of a VM that is being started; tell whether that went well."""
+        attempt.cut = True
+        if not attempt.begun:
+            return True
         try:
-            self._engine_vm.power_off()
+            self._engine_vm.power_off(only_a_start=True)
         except VmTrouble as error:
             log.error("Failed to end the start of the engine VM: '%s'", error)
-            self._ended.wait(END_GRACE_SECONDS)
-            return self._start.phase is not StartPhase.RUNNING
+            attempt.ended.wait(END_GRACE_SECONDS)
+            return False
         # libvirt reports that as a lock that was not got, but only when the wait is over.
-        self._ended.wait(END_GRACE_SECONDS)
-        self._start = Start(StartPhase.LOCKED, self._now())
+        attempt.ended.wait(END_GRACE_SECONDS)
         return True
 
     def perform(self, action: Action) -> bool:
@@ -98,16 +128,21 @@ class Executor:
             log.error("Failed to start engine VM: '%s'", error)
             return False
         self._start = Start(StartPhase.RUNNING, self._now())
-        self._ended = ended = self._threads.flag()
+        before, attempt = self._attempt, _Attempt(self._threads.flag())
+        self._attempt = attempt
         # A thread: an agent that is told to stop does not wait for a lease.
-        self._threads.start("start-vm", lambda: self._run_start(xml, ended))
+        self._threads.start("start-vm", lambda: self._run_start(xml, attempt, before))
         return True
 
-    def _run_start(self, xml: str, ended: Flag) -> None:
+    def _run_start(self, xml: str, attempt: _Attempt, before: _Attempt | None) -> None:
         phase = StartPhase.FAILED  # also when an error nobody thought of ends this thread
         try:
-            self._engine_vm.start(xml)
-            phase = StartPhase.STARTED
+            if before is not None:
+                before.ended.wait()  # one that was cut may not have come back from libvirt yet
+            attempt.begun = True
+            if not attempt.cut:
+                self._engine_vm.start(xml)
+                phase = StartPhase.STARTED
         except VmAlreadyRuns as error:
             log.info("%s", error)
             phase = StartPhase.STARTED
@@ -117,8 +152,9 @@ class Executor:
         except VmTrouble as error:
             log.error("Failed to start engine VM: '%s'", error)
         finally:
-            self._start = Start(phase, self._now())
-            ended.set()
+            if self._attempt is attempt and self._start.phase is StartPhase.RUNNING:
+                self._start = Start(phase, self._now())
+            attempt.ended.set()
             self._ring()
 
     def _shut_down(self) -> bool:

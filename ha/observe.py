@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ha.core.facts import UNKNOWN_ENGINE, Local, Monotonic, Observation, Peer, engine_status
 from ha.core.record import GLOBAL_BLOCK, Block, GlobalRecord, Record, Verdict, judge_block
+from ha.core.vm_lease import vm_lease_from
 from ha.env.ports import Broker, BrokerError, BrokerUnreachable
 from ha.recording import peer_engine
 
@@ -108,6 +109,7 @@ def _local(values: Mapping[str, object], maintenance: bool) -> Local:
         engine=engine_status(values.get("engine-health")) or UNKNOWN_ENGINE,
         storage_domain=values.get("storage-domain") is True,
         maintenance=maintenance,
+        lease=vm_lease_from(values.get("vm-lease")),
     )
 
 

@@ -20,6 +20,7 @@ from ha.core.facts import (
     State,
     engine_status,
 )
+from ha.core.vm_lease import UNKNOWN_LEASE, vm_lease_from
 from ha.turn import Turn
 
 
@@ -79,6 +80,7 @@ def _local(value: Mapping[str, Any], where: str) -> Local:
         engine=engine_status(value.get("engine-health")) or UNKNOWN_ENGINE,
         storage_domain=_flag(value, "storage-domain", where),
         maintenance=_flag(value, "maintenance", where),
+        lease=vm_lease_from(value.get("vm-lease")),
     )
 
 
@@ -107,6 +109,8 @@ def peer_engine(value: object) -> EngineStatus | None:
 
 
 def _local_as_dict(local: Local) -> dict[str, object]:
+    # Upstream's recordings have no such key.
+    lease = {} if local.lease == UNKNOWN_LEASE else {"vm-lease": local.lease.as_dict()}
     return {
         "network": local.network,
         "bridge": local.bridge,
@@ -115,6 +119,7 @@ def _local_as_dict(local: Local) -> dict[str, object]:
         "engine-health": local.engine.as_dict(),
         "storage-domain": local.storage_domain,
         "maintenance": local.maintenance,
+        **lease,
     }
 
 

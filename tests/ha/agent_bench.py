@@ -1,5 +1,6 @@
 """One host with its agent, in virtual time."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Host:
         self.files = FakeFiles()
         self.recording = root / "flight.jsonl"
         self.bell = FakeBell(self.clock)
+        self.released = threading.Event()
 
     def world(self) -> World:
         return World(
@@ -48,6 +50,11 @@ class Host:
         """Let the agent take one turn and one more after each step of the plan, or `turns` more."""
         self.bell.plan = [*plan, *([lambda: None] * turns)]
         Agent(self.world(), settings_for(self.root)).run()
+
+    def hold(self, xml: str) -> None:
+        """Start the VM as when its lease is held by a host that only looks dead: wait."""
+        self.vm.calls.append(f"start {xml}")
+        self.released.wait(10)
 
     @property
     def states(self) -> list[str | None]:

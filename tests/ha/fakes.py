@@ -184,7 +184,7 @@ class FakeEngineVm:
         self._do("shutdown")
 
     def power_off(self, *, only_a_start: bool = False) -> None:
-        self._do("end_start" if only_a_start else "power_off")
+        self._do("power_off only_a_start" if only_a_start else "power_off")
 
     def sighting(self) -> VmSighting:
         return VmSighting(VmState.MISSING)

@@ -34,10 +34,6 @@ class Bench:
         self.rings.get(timeout=SOON)
         return True
 
-    @property
-    def silent(self) -> bool:
-        return self.rings.empty() and self.broker.watched.empty()
-
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
@@ -70,15 +66,16 @@ def test_what_a_turn_sees_otherwise_does_not_ring_for_ever(bench: Bench) -> None
     assert bench.rings.empty()
 
 
-def test_nothing_to_watch_asks_nothing(bench: Bench) -> None:
+def test_what_is_no_longer_watched_rings_no_more(bench: Bench) -> None:
     bench.watch.keep(None)
     bench.watch.keep(UP)
     bench.answer("up")
-    bench.broker.watched.get(timeout=SOON)
+    assert bench.broker.watched.get(timeout=SOON) == (2, "up")
     bench.watch.keep(None)
-    bench.broker.marks.put("gone")  # the answer to what was asked before: nobody waits for it
-    bench.watch.keep(None)
-    assert bench.silent
+    bench.broker.marks.put("gone")  # the answer to what was asked before
+    bench.watch.keep(GONE)
+    assert bench.answer("gone") == (2, "gone")
+    assert bench.rings.empty()
 
 
 def test_a_broker_that_is_away_is_asked_again(

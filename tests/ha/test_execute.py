@@ -126,8 +126,10 @@ class SlowStart:
         bench.vm.start = self.start  # type: ignore[method-assign]
         bench.vm.power_off = self.power_off  # type: ignore[method-assign]
         self.cuts = 0
+        self.begun: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def start(self, _xml: str) -> None:
+    def start(self, xml: str) -> None:
+        self.begun.put(xml)
         assert self.over.wait(10)
         if self.trouble is not None:
             raise self.trouble
@@ -176,7 +178,7 @@ def test_a_start_that_ended_just_now_needs_no_end() -> None:
     bench = Bench()
     slow = SlowStart(bench)
 
-    def gone() -> None:
+    def gone(**_: bool) -> None:
         slow.over.set()
         raise VmMissing("there is no such VM")
 
@@ -190,7 +192,7 @@ def test_a_start_that_cannot_be_ended_is_told(caplog: pytest.LogCaptureFixture) 
     bench = Bench()
     slow = SlowStart(bench)
 
-    def refuse() -> None:
+    def refuse(**_: bool) -> None:
         raise VmTrouble("no emulator is found")
 
     bench.vm.power_off = refuse  # type: ignore[method-assign]
@@ -198,3 +200,80 @@ def test_a_start_that_cannot_be_ended_is_told(caplog: pytest.LogCaptureFixture) 
     assert bench.executor.give_up_start() is False
     assert "no emulator is found" in caplog.text
     slow.over.set()
+
+
+def test_maintenance_ends_a_start_that_waits_and_the_next_start_is_made_when_it_has_come_back() -> (
+    None
+):
+    bench = Bench()
+    calls: list[str] = []
+    waiting, over = threading.Event(), threading.Event()
+
+    def start(xml: str) -> None:
+        calls.append(f"start {xml}")
+        if len(calls) == 1:
+            waiting.set()
+            assert over.wait(10)  # libvirt comes back only when sanlock does
+            raise VmLocked("Failed to acquire lock")
+
+    bench.vm.start = start  # type: ignore[method-assign]
+    bench.executor.perform(Action.START_VM)
+    assert waiting.wait(10)
+    bench.executor.end_start()
+    assert bench.vm.calls == ["power_off only_a_start"]
+    assert bench.executor.start.phase is StartPhase.NONE
+    bench.files.xml = "<again/>"
+    assert bench.executor.perform(Action.START_VM)
+    assert bench.executor.start.phase is StartPhase.RUNNING
+    assert calls == ["start <domain/>"]
+    over.set()
+    for _ in range(2):
+        bench.rings.get(timeout=10)
+    assert calls == ["start <domain/>", "start <again/>"]
+    assert bench.executor.start.phase is StartPhase.STARTED
+
+
+def test_a_start_behind_one_that_was_ended_can_be_ended_too() -> None:
+    bench = Bench()
+    slow = SlowStart(bench)
+    bench.executor.perform(Action.START_VM)
+    slow.begun.get(timeout=10)
+    bench.vm.power_off = lambda **_: None  # type: ignore[method-assign]
+    bench.executor.end_start()
+    bench.executor.perform(Action.START_VM)
+    bench.executor.end_start()
+    assert bench.executor.start.phase is StartPhase.NONE
+    slow.over.set()
+    for _ in range(2):
+        bench.rings.get(timeout=10)
+    assert slow.begun.empty()
+
+
+@pytest.mark.parametrize("trouble", [None, VmLocked("-243"), VmStartFailed("no memory")])
+def test_maintenance_leaves_a_start_that_has_ended_alone(trouble: EnvError | None) -> None:
+    bench = Bench()
+    bench.executor.end_start()
+    if trouble is not None:
+        bench.vm.trouble["start"] = trouble
+    phase = bench.start()
+    bench.executor.end_start()
+    assert bench.executor.start.phase is phase
+    assert bench.vm.calls == ["start <domain/>"]
+
+
+@pytest.mark.usefixtures("no_grace")
+def test_a_start_that_maintenance_cannot_end_is_still_under_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    slow = SlowStart(bench)
+    bench.vm.trouble["power_off"] = VmTrouble("no emulator is found")
+    bench.vm.power_off = FakeEngineVm.power_off.__get__(bench.vm)  # type: ignore[method-assign]
+    bench.executor.perform(Action.START_VM)
+    slow.begun.get(timeout=10)
+    bench.executor.end_start()
+    assert bench.executor.start.phase is StartPhase.RUNNING
+    assert "no emulator is found" in caplog.text
+    slow.over.set()
+    bench.rings.get(timeout=10)
+    assert bench.executor.start.phase is StartPhase.STARTED
