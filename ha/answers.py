@@ -1,22 +1,20 @@
 """Answer files: upstream's INI of `GROUP/name=type:data` lines in one section."""
 
 import configparser
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from ha.answer_keys import SECRETS, likely
+from ha.config import ConfigError
+from ha.config_text import lines_of, read_text
+
 SECTION = "environment:default"
-# Upstream keeps these out of every generated file.
-SECRETS = frozenset(
-    {
-        "OVEHOSTED_ENGINE/adminPassword",
-        "OVEHOSTED_STORAGE/iSCSIPortalPassword",
-        "OVEHOSTED_STORAGE/iSCSIDiscoverPassword",
-        "OVEHOSTED_VM/cloudinitRootPwd",
-        "OVEHOSTED_VDSM/passwd",
-    }
-)
+_INTEGER = re.compile("-?[0-9]{1,18}")
+_FLOAT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_LISTS = {"tuple": ",", "list": ",", "multi-str": "\n"}
 
 Answer: TypeAlias = str | bool | int | float | None | tuple[str, ...]
 
@@ -31,22 +29,34 @@ class Answers:
 
     values: Mapping[str, Answer]
 
+    def given(self, key: str) -> bool:
+        """Whether there is an answer; none and empty are no answer."""
+        return self.values.get(key) not in (None, "", ())
+
     def text(self, key: str, default: str = "") -> str:
-        """Return an answer as text; absent, none and empty give the default."""
+        """Return an answer as text; absent, none and empty give the default.
+
+        Raises AnswersError for an answer of another type.
+        """
         value = self.values.get(key)
-        if value is None or value == "":
+        if not self.given(key):
             return default
         if isinstance(value, tuple):
             return ",".join(value)
-        return str(value)
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise AnswersError(f"{key}: {kind}:{value} is no text, write it as str:{value}")
+        return value
 
     def number(self, key: str, default: int) -> int:
         """Return an answer as a whole number; raises AnswersError for anything else."""
-        text = self.text(key, str(default))
-        try:
-            return int(text)
-        except ValueError as error:
-            raise AnswersError(f"{key}: {text!r} is not a whole number") from error
+        value = self.values.get(key)
+        if not self.given(key):
+            return default
+        text = "" if isinstance(value, bool) else str(value)
+        if not _INTEGER.fullmatch(text):
+            raise AnswersError(f"{key}: {text or str(value)!r} is not a whole number")
+        return int(text)
 
 
 def read_answers(files: Iterable[Path]) -> Answers:
@@ -54,6 +64,9 @@ def read_answers(files: Iterable[Path]) -> Answers:
     values: dict[str, Answer] = {}
     for file in files:
         values.update(_read_one(file))
+    for key in values:
+        if like := likely(key, values):
+            raise AnswersError(f"{key} is unknown. Did you mean {like}? If not, remove it")
     return Answers(values)
 
 
@@ -65,13 +78,17 @@ def format_answers(answers: Mapping[str, Answer]) -> str:
 
 
 def _read_one(file: Path) -> dict[str, Answer]:
+    # A section [DEFAULT], whose values count in every other one, is a section like any other.
     parser = configparser.ConfigParser(
-        interpolation=None, delimiters=("=",), strict=False, empty_lines_in_values=False
+        interpolation=None, delimiters=("=",), empty_lines_in_values=False, default_section=""
     )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
-        parser.read_string(file.read_text(encoding="utf-8"), source=str(file))
-    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        lines = lines_of(file, read_text(file))
+        parser.read_string("\n".join(lines), source=str(file))
+    except ConfigError as error:
+        raise AnswersError(str(error)) from error
+    except configparser.Error as error:
         raise AnswersError(f"{file}: {error}") from error
     if not parser.has_section(SECTION):
         raise AnswersError(f"{file}: there is no section [{SECTION}]")
@@ -86,21 +103,26 @@ def _read_one(file: Path) -> dict[str, Answer]:
 
 def _parse(raw: str) -> Answer:
     kind, colon, data = raw.partition(":")
-    plain = {"str": str, "int": int, "float": float}
-    lists = {"tuple": ",", "list": ",", "multi-str": "\n"}
     if not colon:
         raise ValueError(f"{raw!r} has no type, as in str:{raw}")
-    if kind in plain:
-        value: str | int | float = plain[kind](data)
-        return value
-    if kind == "none":
-        return None
-    if kind == "bool":
-        if data not in ("True", "False"):
-            raise ValueError(f"{data!r} is neither True nor False")
-        return data == "True"
-    if kind in lists:
-        return tuple(part.strip() for part in data.split(lists[kind]) if part.strip())
+    if kind in _LISTS:
+        return tuple(part.strip() for part in data.split(_LISTS[kind]) if part.strip())
+    if "\n" in data:
+        raise ValueError(f"{kind}: goes on in the next line; only multi-str: may")
+    match kind:
+        case "str":
+            return data
+        case "none":
+            return None
+        case "int" if _INTEGER.fullmatch(data):
+            return int(data)
+        case "float" if _FLOAT.fullmatch(data):
+            return float(data)
+        case "bool" if data in ("True", "False"):
+            return data == "True"
+    known = {"int": "no whole number", "float": "no number", "bool": "neither True nor False"}
+    if kind in known:
+        raise ValueError(f"{data!r} is {known[kind]}")
     raise ValueError(f"{kind!r} is no known type")
 
 
@@ -108,5 +130,6 @@ def _format(value: Answer) -> str:
     if value is None:
         return "none:None"
     if isinstance(value, tuple):
-        return f"list:{','.join(value)}"
+        several = any("," in part for part in value)
+        return "multi-str:\n  " + "\n  ".join(value) if several else f"list:{','.join(value)}"
     return f"{type(value).__name__}:{value}"

@@ -40,7 +40,7 @@ def key_values_of(path: Path, text: str) -> dict[str, str]:
     Raises ConfigError, also for a key that is there twice with two values.
     """
     values: dict[str, str] = {}
-    for number, line in enumerate(_lines(path, text), 1):
+    for number, line in enumerate(lines_of(path, text), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
@@ -63,7 +63,7 @@ def sections_in(path: Path, text: str, known: Iterable[str]) -> dict[str, dict[s
     # A section [DEFAULT], whose values count in every other one, is a section like any other.
     parser = configparser.ConfigParser(interpolation=None, default_section=_NO_SECTION)
     try:
-        parser.read_string("\n".join(_lines(path, text)))
+        parser.read_string("\n".join(lines_of(path, text)))
     except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
         key = getattr(error, "option", error.section)
         raise ConfigError(path, key, "is there twice", f"See line {error.lineno}") from error
@@ -92,7 +92,8 @@ def number_of(kind: Callable[[str], Any], path: Path, key: str, text: str) -> An
     return value
 
 
-def _lines(path: Path, text: str) -> list[str]:
+def lines_of(path: Path, text: str) -> list[str]:
+    """Return the lines of a text. Raises ConfigError for a control character."""
     lines = text.replace("\r\n", "\n").split("\n")
     for number, line in enumerate(lines, 1):
         if found := _CONTROL.search(line):

@@ -10,9 +10,13 @@ from pathlib import Path
 
 from ha.answers import Answer, Answers, AnswersError, format_answers
 from ha.conf_archive import write_archive
-from ha.config import BLOCK_DOMAINS, FILE_DOMAINS, Paths
+from ha.config import BLOCK_DOMAINS, FILE_DOMAINS, ConfigError, Paths
+from ha.config_broker import broker_conf_of
+from ha.config_host import host_conf_of
+from ha.config_text import key_values_of
 from ha.core.record import Record, judge_block
-from ha.deploy_plan import Plan, conf_text, host_id_of, plan_first_host
+from ha.deploy_files import conf_text
+from ha.deploy_plan import Plan, host_id_of, plan_first_host
 from ha.deploy_storage import (
     LOCKSPACE_NAME,
     Found,
@@ -75,7 +79,7 @@ def deploy(answers: Answers, tools: Tools) -> Mapping[str, Answer]:
     progress = _Progress()
     try:
         return _deploy(answers, tools, progress)
-    except (AnswersError, StorageError, EnvError, ServicesFailed, OSError) as error:
+    except (AnswersError, ConfigError, StorageError, EnvError, ServicesFailed, OSError) as error:
         if progress.leave is not None:
             try:
                 progress.leave()
@@ -98,7 +102,7 @@ def _deploy(answers: Answers, tools: Tools, progress: _Progress) -> Mapping[str,
     else:
         host_id = host_id_of(answers, default=None)
         files = found.files
-        conf = {**_key_values(files["hosted-engine.conf"]), "host_id": str(host_id)}
+        conf = _conf_of(found, host_id)
         complete = {**answers.values}
         domain = storage_domain_of(conf, tools.paths.root)
         tools.say(f"Joining the storage domain {domain.sd_uuid} as host {host_id}")
@@ -145,6 +149,15 @@ def _find(answers: Answers, tools: Tools, progress: _Progress) -> tuple[Found | 
     if found is not None:
         return found, None
     return None, plan_first_host(answers, tools.paths, tools.new_uuid)
+
+
+def _conf_of(found: Found, host_id: int) -> dict[str, str]:
+    """Return this host's hosted-engine.conf, from the archive's. Raises ConfigError."""
+    label = Path(f"{found.archive}: hosted-engine.conf")
+    conf = {**key_values_of(label, found.files["hosted-engine.conf"]), "host_id": str(host_id)}
+    host_conf_of(label, conf)
+    broker_conf_of(Path(f"{found.archive}: broker.conf"), found.files["broker.conf"])
+    return conf
 
 
 def _make_storage(plan: Plan, tools: Tools, progress: _Progress) -> None:
@@ -216,9 +229,3 @@ def _start_services(domain: StorageDomain, host_id: int, tools: Tools) -> None:
                 f" See: journalctl -u {UNITS[0]} -u {UNITS[1]}"
             )
         tools.clock.sleep(_POLL_SECONDS)
-
-
-def _key_values(text: str) -> dict[str, str]:
-    lines = (line.strip() for line in text.splitlines())
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs}

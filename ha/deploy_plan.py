@@ -6,15 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ha.answers import Answer, Answers, AnswersError, format_answers
-from ha.conf_archive import ARCHIVE_VERSION
-from ha.config import BLANK_UUID, BLOCK_DOMAINS, Paths
+from ha.conf_archive import ARCHIVE_VERSION, pack
+from ha.config import BLOCK_DOMAINS, FILE_DOMAINS, Paths
+from ha.config_host import MAX_PORT
 from ha.core.record import MAX_HOST_ID
+from ha.deploy_files import broker_conf_text, conf_text, conf_values, require_usable
 from ha.storage_domain import StorageDomain, StorageError, storage_domain_of
 from ha.vm_domain import VmSpec, vm_conf_text
 
 GIB = 1024**3
-# hosted-engine.conf is read by shells too, so a value must be one plain word.
-_PLAIN = re.compile(r"[A-Za-z0-9_.:/,@%+=\[\]-]*")
+# The most of each number: of MiB, processors, GiB, and ports.
+_MOST = {
+    "OVEHOSTED_VM/vmMemSizeMB": 16 * 1024 * 1024,
+    "OVEHOSTED_VM/vmVCpus": 4096,
+    "OVEHOSTED_STORAGE/imgSizeGB": 1024 * 1024,
+    "OVEHOSTED_STORAGE/iSCSIPortalPort": MAX_PORT,
+    "OVEHOSTED_NETWORK/network_test_tcp_port": MAX_PORT,
+    "OVEHOSTED_NOTIF/smtpPort": MAX_PORT,
+}
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _UUIDS = {
     "OVEHOSTED_STORAGE/sdUUID": "sdUUID",
@@ -29,6 +38,10 @@ _UUIDS = {
     "OVEHOSTED_STORAGE/confVolUUID": "conf_volume_UUID",
     "OVEHOSTED_VM/vmUUID": "vmid",
 }
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What the lines of vm.conf can hold.
+_WORDS = ("OVEHOSTED_VM/vmCDRom", "OVEHOSTED_VM/emulatedMachine", "OVEHOSTED_VDSM/cpu")
+_WORD = re.compile(r"[^\s#,{}]+")
 # On a block domain the operator has made the volumes, so their names cannot be chosen here.
 _GIVEN_ON_BLOCK = [key for key in _UUIDS if not key.endswith(("vmUUID", "connectionUUID"))]
 
@@ -63,17 +76,14 @@ def plan_first_host(answers: Answers, paths: Paths, new_uuid: Callable[[], str])
         raise AnswersError("; ".join(problems))
     uuids = {conf: answers.text(key) or new_uuid() for key, conf in _UUIDS.items()}
     host_id = host_id_of(answers, default=1)
-    conf = {**_conf(answers, paths, host_id), **uuids}
-    _require_plain(conf)
-    try:
-        domain = storage_domain_of(conf, paths.root)
-    except StorageError as error:
-        raise AnswersError(str(error)) from error
+    conf = {**conf_values(answers, paths, host_id), **uuids}
+    require_usable(paths, conf, broker_conf_text(answers))
+    domain = storage_domain_of(conf, paths.root)
     image = answers.text("OVEHOSTED_VM/ovfArchive")
     mac = answers.text("OVEHOSTED_VM/vmMACAddr").lower() or _mac_of(conf["vmid"])
     complete = {**answers.values, **{key: uuids[conf] for key, conf in _UUIDS.items()}}
     complete |= {"OVEHOSTED_STORAGE/hostID": host_id, "OVEHOSTED_VM/vmMACAddr": mac}
-    return Plan(
+    plan = Plan(
         domain=domain,
         host_id=host_id,
         conf=conf,
@@ -82,12 +92,17 @@ def plan_first_host(answers: Answers, paths: Paths, new_uuid: Callable[[], str])
         disk_bytes=answers.number("OVEHOSTED_STORAGE/imgSizeGB", 0) * GIB,
         answers=complete,
     )
+    try:
+        pack(plan.archive("now"))
+    except StorageError as error:
+        raise AnswersError(str(error)) from error
+    return plan
 
 
 def host_id_of(answers: Answers, *, default: int | None) -> int:
     """Return the host id that the answers give; raises AnswersError."""
     key = "OVEHOSTED_STORAGE/hostID"
-    if default is None and not answers.text(key):
+    if default is None and not answers.given(key):
         raise AnswersError(
             f"{key} is missing: an additional host needs an id of its own, as in {key}=int:2"
         )
@@ -95,26 +110,6 @@ def host_id_of(answers: Answers, *, default: int | None) -> int:
     if not 1 <= host_id <= MAX_HOST_ID:
         raise AnswersError(f"{key}: {host_id} is outside 1..{MAX_HOST_ID}")
     return host_id
-
-
-def conf_text(conf: Mapping[str, str]) -> str:
-    """Return hosted-engine.conf's text."""
-    return "".join(f"{key}={value}\n" for key, value in conf.items())
-
-
-def broker_conf_text(answers: Answers) -> str:
-    """Return broker.conf's text: whom to mail, and about which changes of state."""
-    group = "OVEHOSTED_NOTIF"
-    return (
-        "[email]\n"
-        f"smtp-server={answers.text(f'{group}/smtpServer', 'localhost')}\n"
-        f"smtp-port={answers.number(f'{group}/smtpPort', 25)}\n"
-        "smtp-timeout=10\n"
-        f"source-email={answers.text(f'{group}/sourceEmail', 'root@localhost')}\n"
-        f"destination-emails={answers.text(f'{group}/destEmail', 'root@localhost')}\n"
-        "\n[notify]\n"
-        "state_transition=maintenance|start|stop|up|down\n"
-    )
 
 
 def _problems(answers: Answers) -> list[str]:
@@ -129,46 +124,39 @@ def _problems(answers: Answers) -> list[str]:
         required += ["OVEHOSTED_NETWORK/gateway"]
     if test == "tcp":
         required += [f"OVEHOSTED_NETWORK/network_test_tcp_{part}" for part in ("address", "port")]
-    problems = [f"{key} is missing" for key in required if not answers.text(key)]
+    problems = [f"{key} is missing" for key in required if not answers.given(key)]
+    if kind and kind not in FILE_DOMAINS + BLOCK_DOMAINS:
+        known = ", ".join(FILE_DOMAINS + BLOCK_DOMAINS)
+        problems.append(f"OVEHOSTED_STORAGE/domainType: {kind!r} is none of {known}")
+    uuids = {key: answers.text(key) for key in _UUIDS if answers.given(key)}
+    problems += [
+        f"{key}: {text!r} is no UUID" for key, text in uuids.items() if not _UUID.fullmatch(text)
+    ]
+    words = {key: answers.text(key) for key in _WORDS if answers.given(key)}
+    problems += [
+        f"{key}: {text!r}: blanks and any of #,{{}} cannot be used"
+        for key, text in words.items()
+        if not _WORD.fullmatch(text)
+    ]
     if test not in ("ping", "dns", "tcp", "none"):
         problems.append(f"OVEHOSTED_NETWORK/network_test: {test!r} is not ping, dns, tcp or none")
     mac = answers.text("OVEHOSTED_VM/vmMACAddr").lower()
     if mac and not _MAC.fullmatch(mac):
         problems.append(f"OVEHOSTED_VM/vmMACAddr: {mac!r} is no MAC address")
     if kind not in BLOCK_DOMAINS and not (
-        answers.text("OVEHOSTED_VM/ovfArchive") or answers.text("OVEHOSTED_STORAGE/imgSizeGB")
+        answers.given("OVEHOSTED_VM/ovfArchive") or answers.given("OVEHOSTED_STORAGE/imgSizeGB")
     ):
         problems.append("neither OVEHOSTED_VM/ovfArchive nor OVEHOSTED_STORAGE/imgSizeGB is given")
-    return problems
+    return [*problems, *_wrong_numbers(answers)]
 
 
-def _conf(answers: Answers, paths: Paths, host_id: int) -> dict[str, str]:
-    vm_conf = "/" + str(paths.vm_conf.relative_to(paths.root))
-    return {
-        "fqdn": answers.text("OVEHOSTED_NETWORK/fqdn"),
-        "storage": answers.text("OVEHOSTED_STORAGE/storageDomainConnection"),
-        "nfs_version": answers.text("OVEHOSTED_STORAGE/nfsVersion", "auto"),
-        "mnt_options": answers.text("OVEHOSTED_STORAGE/mntOptions"),
-        "conf": vm_conf,
-        "host_id": str(host_id),
-        "console": answers.text("OVEHOSTED_VDSM/consoleType", "vnc"),
-        "domainType": answers.text("OVEHOSTED_STORAGE/domainType"),
-        "spUUID": BLANK_UUID,
-        "gateway": answers.text("OVEHOSTED_NETWORK/gateway"),
-        "bridge": answers.text("OVEHOSTED_NETWORK/bridgeName", "ovirtmgmt"),
-        "network_test": answers.text("OVEHOSTED_NETWORK/network_test", "dns"),
-        "tcp_t_address": answers.text("OVEHOSTED_NETWORK/network_test_tcp_address"),
-        "tcp_t_port": answers.text("OVEHOSTED_NETWORK/network_test_tcp_port"),
-        "vdsm_use_ssl": "true",
-    }
-
-
-def _require_plain(conf: Mapping[str, str]) -> None:
-    wrong = [key for key, value in conf.items() if not _PLAIN.fullmatch(value)]
-    if wrong:
-        raise AnswersError(
-            f"blanks, quotes and shell characters cannot be used for {', '.join(wrong)}"
-        )
+def _wrong_numbers(answers: Answers) -> list[str]:
+    given = {key: answers.number(key, most) for key, most in _MOST.items() if answers.given(key)}
+    return [
+        f"{key}: {number} is outside 1..{_MOST[key]}"
+        for key, number in given.items()
+        if not 1 <= number <= _MOST[key]
+    ]
 
 
 def _vm(answers: Answers, domain: StorageDomain, conf: Mapping[str, str], mac: str) -> VmSpec:

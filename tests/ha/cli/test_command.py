@@ -131,3 +131,20 @@ def test_broken_configuration_names_file_and_key(host: SimHost) -> None:
     assert host.run("--connect-storage") == 1
     assert "hosted-engine.conf" in host.complained
     assert "host_id" in host.complained
+
+
+@pytest.mark.parametrize("option", ["--4", "--6", "--ansible-extra-vars=a", "--restore-from-file="])
+def test_options_for_upstreams_playbooks_are_refused(bare: SimHost, option: str) -> None:
+    backup = bare.write(bare.root / "backup", "")
+    given = f"{option}{backup}" if option.endswith("=") else option
+    assert bare.run("--deploy", "--config-append=/answers", given) == 1
+    assert "is not taken. This deployment makes no engine" in bare.complained
+    assert bare.run("--deploy", "--restore-from-file=/no/such") == 1
+    assert bare.complained == "FATAL: File /no/such not found!"
+
+
+def test_answers_are_needed(bare: SimHost) -> None:
+    assert bare.run("--deploy") == 1
+    assert "--config-append" in bare.complained
+    assert bare.run("--deploy", "--config-append=/no/such") == 1
+    assert "/no/such" in bare.complained
