@@ -11,7 +11,7 @@ from ha.simulator.faults import do_fault
 from ha.simulator.host import SimHost
 from ha.simulator.invariants import Invariants
 from ha.simulator.log_keeper import LogKeeper
-from ha.simulator.site import Line, Plan, new_site
+from ha.simulator.site import Line, Plan, Shared, in_memory, new_site
 
 COMMAND_LIMIT_SECONDS = 3600.0
 
@@ -23,10 +23,10 @@ class CommandHangs(Exception):
 class Cluster:
     """Hosts host1..hostN on shared storage, up at 0 s. To be closed, or used by `with`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, shared: Shared | None = None) -> None:
         self.plan = plan
         self.log: list[Line] = []
-        self._site = new_site(plan, self._say)
+        self._site = new_site(plan, in_memory() if shared is None else shared, self._say)
         self._keeper = LogKeeper(self._site)
         self._keeper.open()
         self.hosts = tuple(SimHost(self._site, host_id) for host_id in range(1, plan.hosts + 1))

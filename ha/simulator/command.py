@@ -215,9 +215,7 @@ class SimHostSanlock:
     def initialise_lockspace(self, name: str, path: Path, *, sector_bytes: int = 512) -> None:
         """Write an empty lockspace."""
         del path, sector_bytes
-        area = self._area(name)
-        area.slots.clear()
-        area.readable = True
+        self._area(name).initialise()
 
     def lockspace_name(self, path: Path, *, sector_bytes: int) -> str:
         """Read the name of the whiteboard's lockspace. Raises LockspaceFailed."""

@@ -123,8 +123,7 @@ def _corrupt_lockspace(hosts: Hosts) -> None:
 def _mend_lockspace(hosts: Hosts) -> None:
     area = hosts[0].site.whiteboard_area
     if not area.readable:
-        area.readable = True
-        area.slots.clear()
+        area.initialise()
 
 
 def _duplicate(hosts: Hosts, host: SimHost) -> None:

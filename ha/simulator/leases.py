@@ -1,15 +1,41 @@
 """sanlock's leases as values: what is on storage, and what a daemon knows of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 WATCHDOG_SECONDS = 60.0
 """Compiled into sanlock: within this time a watchdog resets a host that goes on without a lease."""
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(Protocol):
     """The lease on one host id, on storage; timestamp 0: free."""
+
+    owner: str
+    generation: int
+    timestamp: int
+
+
+class Area(Protocol):
+    """A lockspace, on storage."""
+
+    name: str
+    readable: bool
+
+    @property
+    def slots(self) -> Mapping[int, Slot]:
+        """The leases that were ever taken, by host id."""
+
+    def slot(self, host_id: int) -> Slot:
+        """Return the lease on a host id."""
+
+    def initialise(self) -> None:
+        """Write an empty lockspace."""
+
+
+@dataclass(slots=True)
+class MemorySlot:
+    """One that is kept in memory."""
 
     owner: str = ""
     generation: int = 0
@@ -17,16 +43,21 @@ class Slot:
 
 
 @dataclass(slots=True)
-class Area:
-    """A lockspace, on storage."""
+class MemoryArea:
+    """One that is kept in memory."""
 
     name: str
-    slots: dict[int, Slot] = field(default_factory=dict)
+    slots: dict[int, MemorySlot] = field(default_factory=dict)
     readable: bool = True
 
-    def slot(self, host_id: int) -> Slot:
+    def slot(self, host_id: int) -> MemorySlot:
         """Return the lease on a host id."""
-        return self.slots.setdefault(host_id, Slot())
+        return self.slots.setdefault(host_id, MemorySlot())
+
+    def initialise(self) -> None:
+        """Write an empty lockspace."""
+        self.slots.clear()
+        self.readable = True
 
 
 @dataclass(slots=True)

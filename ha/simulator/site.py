@@ -1,12 +1,12 @@
 """What all hosts of a simulation share: the time, the storage, the engine, and the log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from ha.config import AgentConf
 from ha.simulator.engine import Engine
-from ha.simulator.leases import Area, Lease
+from ha.simulator.leases import Area, Lease, MemoryArea
 from ha.simulator.processes import Process
 from ha.simulator.schedule import Schedule
 from ha.simulator.storage import Storage
@@ -22,8 +22,12 @@ class Plan:
 
     hosts: int = 3
     seed: int = 0
+    first: str = ""
+    """The host whose services start first, so that it starts the engine VM; else as it happens."""
     settings: AgentConf = field(default_factory=AgentConf)
     """agent.conf, on all hosts."""
+    deployment: Mapping[str, str] = field(default_factory=dict)
+    """What hosted-engine.conf says on all hosts, where it is not what the simulator would write."""
     boot_seconds: float = 60.0
     """A host, from power-on to its services."""
     engine_boot_seconds: float = 40.0
@@ -96,16 +100,29 @@ class Site:
     """Called when a process asks libvirt to start or to stop the VM."""
 
 
-def new_site(plan: Plan, say: Callable[[str, str, str], None]) -> Site:
-    """Return a site with an empty whiteboard, free leases, and an engine VM that runs nowhere."""
-    vm_area = Area(VM_SPACE)
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What is on the shared storage: the whiteboard, and the two lockspaces."""
+
+    storage: Storage
+    whiteboard_area: Area
+    vm_area: Area
+
+
+def in_memory() -> Shared:
+    """Return an empty whiteboard and free leases."""
+    return Shared(Storage(), MemoryArea(WHITEBOARD_SPACE), MemoryArea(VM_SPACE))
+
+
+def new_site(plan: Plan, shared: Shared, say: Callable[[str, str, str], None]) -> Site:
+    """Return a site whose engine VM runs nowhere."""
     return Site(
         plan=plan,
         schedule=Schedule(),
         random=Random(plan.seed),
-        storage=Storage(),
-        whiteboard_area=Area(WHITEBOARD_SPACE),
-        vm_area=vm_area,
-        engine=Engine(Lease(vm_area), plan.engine_boot_seconds, plan.engine_health_seconds),
+        storage=shared.storage,
+        whiteboard_area=shared.whiteboard_area,
+        vm_area=shared.vm_area,
+        engine=Engine(Lease(shared.vm_area), plan.engine_boot_seconds, plan.engine_health_seconds),
         say=say,
     )

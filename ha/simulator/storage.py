@@ -5,7 +5,7 @@ storage is back, unless the host has lost its power. Only so many requests hang 
 after them is refused, as by the real adapter.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from math import inf
 from random import Random
 
@@ -30,8 +30,8 @@ Written = Callable[[str, int, bytes], None]
 class Storage:
     """What is on the storage: the whiteboard's blocks, and the engine VM's configuration."""
 
-    def __init__(self) -> None:
-        self.blocks: dict[int, bytes] = {}
+    def __init__(self, blocks: MutableMapping[int, bytes] | None = None) -> None:
+        self.blocks: MutableMapping[int, bytes] = {} if blocks is None else blocks
         self.on_request: list[Asked] = []
         self.on_write: list[Written] = []
 
