@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 def set_up_log(file: Path) -> None:
     """Log to a file that is turned at midnight and kept for a week, and to standard error.
 
-    A log directory that cannot be written costs the file, not the daemon.
+    A log directory that cannot be written costs the file, not the daemon; a full disk costs lines.
     """
+    logging.raiseExceptions = False  # else each lost line is a traceback on standard error
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     problem: OSError | None = None
     try:
