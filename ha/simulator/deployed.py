@@ -4,6 +4,7 @@ A host of a simulation keeps all that in memory until somebody needs a file: the
 """
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -39,8 +40,8 @@ def uuid(number: int) -> str:
     return f"{number:08x}-0000-4000-8000-000000000000"
 
 
-def conf_text(host_id: int) -> str:
-    """Return hosted-engine.conf of a host."""
+def conf_text(host_id: int, deployment: Mapping[str, str]) -> str:
+    """Return hosted-engine.conf of a host; `deployment` has what is other than usual."""
     volumes = ("metadata", "lockspace", "conf")
     values = {
         "fqdn": FQDN,
@@ -62,19 +63,20 @@ def conf_text(host_id: int) -> str:
     for number, name in enumerate(volumes):
         values[f"{name}_image_UUID"] = uuid(2 + 2 * number)
         values[f"{name}_volume_UUID"] = uuid(3 + 2 * number)
-    return "".join(f"{key}={value}\n" for key, value in values.items())
+    own = {"host_id": host_id, "sdUUID": VM_SPACE}
+    return "".join(f"{key}={value}\n" for key, value in {**values, **deployment, **own}.items())
 
 
-def conf_of(host_id: int) -> HostedEngineConf:
+def conf_of(host_id: int, deployment: Mapping[str, str]) -> HostedEngineConf:
     """Return the same as a value."""
     place = Paths().hosted_engine_conf
-    return host_conf_of(place, key_values_of(place, conf_text(host_id)))
+    return host_conf_of(place, key_values_of(place, conf_text(host_id, deployment)))
 
 
 def furnish(host: "SimHost", root: Path) -> None:
     """Give a host its files below a folder; from now on ha.conf counts."""
     host.paths = paths = Paths(root)
-    _write(paths.hosted_engine_conf, conf_text(host.host_id))
+    _write(paths.hosted_engine_conf, conf_text(host.host_id, host.site.plan.deployment))
     _write(paths.agent_conf, _agent_conf(host.site.plan.settings))
     paths.state.mkdir(parents=True, exist_ok=True)
     paths.run.mkdir(parents=True, exist_ok=True)

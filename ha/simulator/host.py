@@ -86,7 +86,10 @@ class SimHost:
             )
         )
         self.on = True
-        site.schedule.after(site.random.uniform(0.0, JITTER_SECONDS), self._start, self.boot)
+        seconds = site.random.uniform(0.0, JITTER_SECONDS)
+        if site.plan.first and site.schedule.now == 0:
+            seconds = 0.0 if site.plan.first == self.name else JITTER_SECONDS + seconds
+        site.schedule.after(seconds, self._start, self.boot)
 
     def _start(self) -> None:
         self.broker.boot(self.boot)

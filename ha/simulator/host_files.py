@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ha.simulator.host import SimHost
 
 
-
 class SimFiles:
     """The files that an agent reads."""
 
@@ -70,6 +69,12 @@ class SimWatchMemory:
             self._host.watch = (now, watch)
 
 
+def taken_off(turn: Turn) -> str:
+    """Return what lowers the score, in words; nothing where the state takes it all."""
+    taken = [penalty for penalty in turn.penalties if penalty.points]
+    return ", ".join(f"{penalty.points} off for {penalty.reason}" for penalty in taken)
+
+
 class SimRecorder:
     """Tells each change of state and of score."""
 
@@ -92,6 +97,8 @@ class SimRecorder:
         if not steps and score != self._score:
             steps = list(turn.transitions[-1:])
         for step in steps:
-            text = f"{step.new.value} ({score}): {step.why}"
+            text = f"{step.new.value} ({score}): {step.why} [{step.rule}]"
+            if score != self._score and (taken := taken_off(turn)):
+                text += f"; {taken}"
             self._host.site.say(self._host.name, "state", text)
         self._score = score

@@ -99,4 +99,6 @@ class Silence:
 
 def settings_of(host: "SimHost") -> Settings:
     """What the daemons of a deployed host are told."""
-    return Settings(Paths(), conf_of(host.host_id), host.site.plan.settings, BrokerConf())
+    plan = host.site.plan
+    conf = conf_of(host.host_id, plan.deployment)
+    return Settings(Paths(), conf, plan.settings, BrokerConf())
