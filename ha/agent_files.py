@@ -1,6 +1,7 @@
 """The files on a host that the agent reads again and again."""
 
 import logging
+import re
 import socket
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from ha.vm_conf import VmConfError, parse_vm_conf
 from ha.vm_domain import kvm_usable, start_xml
 
 REFRESH_SECONDS = 5.0
+_MIB = re.compile("[0-9]{1,9}")
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ class HostFiles:
         """Return vm.conf's `memSize`."""
         try:
             conf = parse_vm_conf(self._paths.vm_conf.read_text(encoding="utf-8"))
-            return float(str(conf.values.get("memSize", 0)))
         except (OSError, ValueError, VmConfError):
             return 0.0
+        text = str(conf.values.get("memSize", ""))
+        return float(text) if _MIB.fullmatch(text) else 0.0

@@ -6,7 +6,6 @@ that a start really uses; the plain lines say the same for people, and both are 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ Spec: TypeAlias = "str | dict[str, Spec]"
 
 LISTS = ("devices", "drive", "guestNumaNodes")
 XML_KEY = "xmlBase64"
+DEEPEST = 8
 
 
 class VmConfError(Exception):
@@ -37,7 +37,7 @@ class VmConf:
             return None
         try:
             return base64.b64decode(coded, validate=True).decode("utf-8")
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise VmConfError(f"{XML_KEY} cannot be decoded: {error}") from error
 
     @property
@@ -48,7 +48,10 @@ class VmConf:
 
 
 def parse_vm_conf(text: str) -> VmConf:
-    """Read a vm.conf; raises VmConfError with the line number of a nested value that is broken."""
+    """Read a vm.conf; raises VmConfError with the number of a line that is broken.
+
+    A key that is there twice with two values is one: upstream takes the last.
+    """
     values: dict[str, Spec] = {}
     lists: dict[str, tuple[Spec, ...]] = {}
     for number, raw in enumerate(text.splitlines(), 1):
@@ -60,8 +63,12 @@ def parse_vm_conf(text: str) -> VmConf:
             spec = _parse_value(value)
         except VmConfError as error:
             raise VmConfError(f"line {number}: {key}: {error}") from error
+        if not key:
+            raise VmConfError(f"line {number} has no key")
         if key in LISTS:
             lists[key] = (*lists.get(key, ()), spec)
+        elif values.get(key, spec) != spec:
+            raise VmConfError(f"line {number}: {key} is there twice, with two values")
         else:
             values[key] = spec
     return VmConf(values, lists)
@@ -84,21 +91,25 @@ def encode_xml(xml: str) -> str:
 def _parse_value(value: str) -> Spec:
     if not value.startswith("{"):
         return value
-    spec, rest = _parse_nested(value)
+    spec, rest = _parse_nested(value, DEEPEST)
     if rest:
         raise VmConfError(f"unexpected {rest!r} after the closing brace")
     return spec
 
 
-def _parse_nested(text: str) -> tuple[dict[str, Spec], str]:
+def _parse_nested(text: str, depth: int) -> tuple[dict[str, Spec], str]:
+    if not depth:
+        raise VmConfError(f"more than {DEEPEST} braces within each other")
     spec: dict[str, Spec] = {}
     rest = text[1:]
     while not rest.startswith("}"):
         name, colon, rest = rest.partition(":")
         if not colon or re.search(r"[{},]", name):
             raise VmConfError(f"no name:value at {name[:30]!r}")
+        if name in spec:
+            raise VmConfError(f"{name} is there twice")
         if rest.startswith("{"):
-            spec[name], rest = _parse_nested(rest)
+            spec[name], rest = _parse_nested(rest, depth - 1)
         else:
             end = re.search(r"[,}]", rest)
             if end is None:

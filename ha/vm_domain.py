@@ -9,6 +9,7 @@ from ha.vm_conf import (
     XML_KEY,
     Spec,
     VmConf,
+    VmConfError,
     encode_xml,
     format_vm_conf,
     parse_vm_conf,
@@ -109,10 +110,38 @@ def start_xml(text: str, *, host_name: str, kvm: bool, reference: str | None = N
     """
     conf = parse_vm_conf(text)
     domain = domain_of(conf)
+    if domain.findtext("name") != DOMAIN_NAME:
+        raise VmConfError(f"The XML in {XML_KEY} is not of {DOMAIN_NAME}: nobody would watch it")
     if reference is not None:
-        carry_over(domain, conf, parse_vm_conf(reference))
+        own = parse_vm_conf(reference)
+        carry_over(domain, conf, own)
+        _require_same_vm(domain, domain_of(own))
     _fit_to_host(domain, host_name, kvm=kvm)
-    return ET.tostring(domain, encoding="unicode")
+    try:
+        return ET.tostring(domain, encoding="unicode")
+    except RecursionError as error:
+        raise VmConfError(f"The XML in {XML_KEY} is too deep") from error
+
+
+def _require_same_vm(domain: ET.Element, own: ET.Element) -> None:
+    """Refuse an edit after which the VM could run on two hosts at once."""
+    if domain.findtext("uuid") != own.findtext("uuid"):
+        raise VmConfError(f"The uuid in {XML_KEY} is not the engine VM's")
+    if _leases(domain) != _leases(own):
+        raise VmConfError(
+            f"The lease in {XML_KEY} is not this host's: without it the VM could run on two hosts"
+        )
+
+
+def _leases(domain: ET.Element) -> list[object]:
+    return [
+        (
+            lease.findtext("lockspace", ""),
+            lease.findtext("key", ""),
+            [sorted(target.items()) for target in lease.findall("target")],
+        )
+        for lease in domain.findall("./devices/lease")
+    ]
 
 
 def kvm_usable() -> bool:

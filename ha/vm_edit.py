@@ -15,6 +15,7 @@ from ha.vm_conf import XML_KEY, Spec, VmConf, VmConfError
 MENU_KEY = "bootMenuEnable"
 # As VDSM sets it: long enough for a person to press a key.
 MENU_TIMEOUT_MS = "10000"
+_DECLARATION = re.compile("<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 _YES = ("true", "yes", "1")
 # What is said about booting in the line of a device, by the kind of the device.
 _WORDS = {"disk": ("bootOrder",), "cdrom": ("bootOrder", "path"), "interface": ("bootOrder",)}
@@ -48,10 +49,15 @@ def domain_of(conf: VmConf) -> ET.Element:
     """Return the XML of a vm.conf as a tree. Raises VmConfError."""
     if conf.xml is None:
         raise VmConfError(f"There is no {XML_KEY} in the vm.conf, so there is nothing to start")
+    if _DECLARATION.search(conf.xml):
+        raise VmConfError(f"The XML in {XML_KEY} declares types or entities: no domain needs them")
     try:
-        return ET.fromstring(conf.xml)
-    except ET.ParseError as error:
+        domain = ET.fromstring(conf.xml)
+    except (ET.ParseError, ValueError, LookupError) as error:
         raise VmConfError(f"The XML in {XML_KEY} is broken: {error}") from error
+    if domain.tag != "domain":
+        raise VmConfError(f"The XML in {XML_KEY} is no domain but <{domain.tag}>")
+    return domain
 
 
 def set_boot(device: ET.Element, order: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ha.cli.host import Host, Refused
+from ha.config_text import read_text
 from ha.core.sighting import VmState
 from ha.env.ports import VmAlreadyRuns, VmMissing, VmStartFailed, VmTrouble
 from ha.vm_conf import VmConfError
@@ -74,20 +75,12 @@ def _act(host: Host, request: Callable[[], None]) -> None:
 
 
 def _start_xml(host: Host, given: str | None) -> str:
-    own = _read(host.paths.vm_conf)
+    own = read_text(host.paths.vm_conf)
     kvm = host.kvm()
     try:
         if given is None:
             return start_xml(own, host_name=host.name, kvm=kvm)
-        return start_xml(_read(Path(given)), host_name=host.name, kvm=kvm, reference=own)
+        copy = read_text(Path(given))
+        return start_xml(copy, host_name=host.name, kvm=kvm, reference=own)
     except VmConfError as error:
         raise Refused(f"{given or host.paths.vm_conf}: {error}") from error
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Refused(f"{file}: is not text") from error
