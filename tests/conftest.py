@@ -47,7 +47,9 @@ def group_of(item: pytest.Item) -> str | None:
     """The tests that share this name run in one worker, one after the other."""
     layer, *_ = item.path.relative_to(TESTS).parts
     if layer == "lab":
-        if {"by_hand", "block_lab", "one_host"}.intersection(getattr(item, "fixturenames", ())):
+        if {"by_hand", "block_lab", "drill_lab", "one_host"}.intersection(
+            getattr(item, "fixturenames", ())
+        ):
             return "by hand"
         return "second lab" if item.path.stem in SECOND_LAB else "lab"
     if item.path.name == "test_supervisor.py":

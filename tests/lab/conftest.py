@@ -9,6 +9,8 @@ from tests.lab import care
 from tests.lab.by_hand import ByHand
 from tests.lab.cluster import Lab
 from tests.lab.control_node import ControlNode
+from tests.lab.drills import PRODUCTION
+from tests.lab.drills import TIMING as DRILL_TIMING
 from tests.lab.requirements import why_not
 from tests.lab.watched_dd import WatchedDd
 
@@ -83,6 +85,20 @@ def dd(lab: Lab) -> Iterator[WatchedDd]:
 def block_lab() -> Iterator[Lab]:
     """Two hosts over devices, hosted engine deployed, the engine answering."""
     cluster = Lab(_name("block"), storage="block", hosts=2, timing=TIMING, say=_say)
+    try:
+        cluster.up()
+        cluster.deploy()
+        cluster.wait_for_engine()
+        yield cluster
+    finally:
+        cluster.down()
+
+
+@pytest.fixture(scope="module")
+def drill_lab() -> Iterator[Lab]:
+    """Three hosts with hosted engine deployed, and short limits for what drills wait for."""
+    timing, speed = ({}, 1) if PRODUCTION else (DRILL_TIMING, 10)
+    cluster = Lab(_name("drill"), sanlock_speed=speed, timing=timing, say=_say)
     try:
         cluster.up()
         cluster.deploy()

@@ -1,4 +1,6 @@
-"""Both repairs where the volumes are devices: a dd ends at the device's end, links are dm names."""
+"""Where the volumes are devices: both repairs, as a dd ends at the device's end and links are dm
+names, and the drill of a host without power.
+"""
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.lab import care, lockspaces
 from tests.lab.cluster import Lab
 from tests.lab.control_node import APPROVED, ControlNode
 from tests.lab.domain import METADATA
+from tests.lab.drills import Bounds, drill
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 ZERO = bytes(4096)
@@ -75,3 +78,17 @@ def test_a_lockspace_on_a_device(block_lab: Lab, node: ControlNode) -> None:
     assert list(held(lockspaces.slots(lab))) == [1, 2]
     assert at_work(lab)
     assert care.boot_of_engine(lab) == boot
+
+
+def test_the_hosts_power_is_lost_on_devices(block_lab: Lab) -> None:
+    lab, bounds = block_lab, Bounds(block_lab)
+    wait_until_well(lab)
+    host = care.engine_host(lab)
+    title = "The host that runs the engine VM loses its power (devices, two hosts)"
+    with drill(lab, "power-off-block", title, bound_seconds=bounds.dead + bounds.boot) as going_on:
+        going_on.watch.fault(f"power-off {host}")
+        lab.power_off(host)
+        going_on.until_started_again()
+        going_on.watch.told(f"power-on {host}")
+        lab.power_on(host)
+    assert care.engine_host(lab) != host
