@@ -24,6 +24,7 @@ from ha.env.ports import BrokerError, BrokerUnreachable
 from ha.execute import ConfUnavailable, Executor
 from ha.observe import Blind, Known, Sight, look_at_host, look_at_whiteboard, observation
 from ha.publish import Publisher
+from ha.report import reporter_of
 from ha.telling import Telling
 from ha.turn import Turn, take_turn
 from ha.version import version
@@ -67,7 +68,7 @@ class Agent:
         self._publisher = Publisher(
             host.host_id, world.hostname, host.conf_on_shared_storage, version()
         )
-        self._telling = Telling(world.env.broker)
+        self._telling = Telling(world.env.broker, reporter_of(settings))
         self._anomalies = AnomalyWatch(
             self._telling, settings.anomalies, world.anomalies, now=self._now()
         )
@@ -118,7 +119,9 @@ class Agent:
             self._check_sight()
             return self._timing.retry_seconds
         self._sighted_at = self._now()
-        return self._timing.loop_seconds - (self._env.clock.monotonic() - began)
+        took_seconds = self._env.clock.monotonic() - began
+        self._telling.turn_took(took_seconds)
+        return self._timing.loop_seconds - took_seconds
 
     def _check_sight(self) -> None:
         blind_seconds = self._now() - self._sighted_at
@@ -147,9 +150,8 @@ class Agent:
             )
         )
         self._watch.keep(vigil_of(turn.memory, turn.facts, sight.peers))
-        alive = [peer.host_id for peer in turn.facts.alive]
-        self._telling.alive([self._settings.host_id, *alive])
         self._anomalies.turn(turn, sight, written=written, epoch=self._epoch())
+        self._telling.alive(turn, sight, self._anomalies.wrong)
 
     def _decide(self, maintenance: bool) -> tuple[Turn, Sight]:
         """Observe, decide and execute; whatever happens in between, the records say it."""

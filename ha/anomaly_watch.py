@@ -38,6 +38,11 @@ class AnomalyWatch:
         self._watch = kept.load(now)
         self._stranger: Anomaly | None = None
 
+    @property
+    def wrong(self) -> frozenset[Kind]:
+        """The kinds of what is wrong now and was told."""
+        return frozenset(kind for kind, _subject in self._watch.told)
+
     def turn(self, turn: Turn, sight: Sight, *, written: bytes | None, epoch: float) -> None:
         """Judge what a turn saw; `epoch` is wall time less monotonic time, for the dates.
 

@@ -16,6 +16,7 @@ from ha.env.ports import (
     LiveHosts,
     LockspaceFailed,
     LostWrite,
+    Report,
     WhiteboardFailed,
 )
 from ha.errand import Errand, Unfinished
@@ -51,7 +52,7 @@ class BrokerService:
             env.lockspace, env.vm_lockspace, host_id, clock=env.clock, threads=env.threads
         )
         self._looks = EngineLooks(env, watch_seconds)
-        self._live: tuple[tuple[int, ...], float] | None = None
+        self._live: tuple[tuple[int, ...], float, Report | None] | None = None
 
     def start(self) -> None:
         """Start the monitors."""
@@ -134,17 +135,17 @@ class BrokerService:
             raise BrokerError("bad_request", f"no host id from 1 to {MAX_HOST_ID}: {host_id}")
         return self._looks.until_other(host_id, mark, seconds)
 
-    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
-        """Keep the agent's list of hosts alive."""
-        self._live = tuple(host_ids), self._env.clock.monotonic()
+    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
+        """Keep the agent's list of hosts alive, and its report."""
+        self._live = tuple(host_ids), self._env.clock.monotonic(), report
 
     def live_hosts(self) -> LiveHosts:
-        """Return that list and its age."""
+        """Return that list, its age and the report."""
         live = self._live
         if live is None:
             return LiveHosts((), None)
-        host_ids, at = live
-        return LiveHosts(host_ids, self._env.clock.monotonic() - at)
+        host_ids, at, report = live
+        return LiveHosts(host_ids, self._env.clock.monotonic() - at, report)
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a notification."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ha.env.ports import Broker, BrokerError
+from ha.env.ports import Broker, BrokerError, Report
 from ha.rpc import decode_block, encode_block
 
 REQUEST_BYTES = 1024 * 1024
@@ -129,6 +129,12 @@ def _param(params: Mapping[str, Any], name: str, kind: type) -> Any:
     return value
 
 
+def _report(params: Mapping[str, Any]) -> Report | None:
+    """Its content is judged by who uses it: another version of the agent may have written it."""
+    report = params.get("report")
+    return report if isinstance(report, dict) else None
+
+
 def _since(params: Mapping[str, Any]) -> float | None:
     return None if params.get("since") is None else _number(params, "since")
 
@@ -157,7 +163,7 @@ _METHODS: Mapping[str, Callable[[Broker, Mapping[str, Any]], object]] = {
     "lock_host_id": lambda broker, _: broker.lock_host_id(),
     "release_host_id": lambda broker, _: broker.release_host_id(),
     "host_id_locked": lambda broker, _: broker.host_id_locked(),
-    "set_live_hosts": lambda broker, params: broker.set_live_hosts(_ids(params)),
+    "set_live_hosts": lambda broker, params: broker.set_live_hosts(_ids(params), _report(params)),
     "live_hosts": _live_hosts,
     "watch_engine": lambda broker, params: broker.watch_engine(
         _param(params, "host_id", int), _param(params, "mark", str), _number(params, "seconds")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ha.core.record import BLOCK_BYTES
-from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts
+from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts, Report
 
 TIMEOUT_SECONDS = 20.0
 # sanlock writes to storage when it leaves a lockspace, and then waits for its own thread.
@@ -56,9 +56,10 @@ class BrokerLink:
         """Whether the lease on this host's id is held in both lockspaces."""
         return bool(self._call("host_id_locked"))
 
-    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
-        """Keep the list of hosts alive."""
-        self._call("set_live_hosts", {"host_ids": list(host_ids)})
+    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
+        """Keep the list of hosts alive; a broker of an older version passes over the report."""
+        params: dict[str, object] = {"host_ids": list(host_ids)}
+        self._call("set_live_hosts", params if report is None else {**params, "report": report})
 
     def live_hosts(self) -> LiveHosts:
         """Return the list of hosts alive that was kept last."""

@@ -1,12 +1,14 @@
 """What the agent tells its broker: its record for the others, who is alive, and what changed."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import ParamSpec
 
+from ha.core.anomalies import Kind
 from ha.core.record import Record, encode_record
 from ha.env.ports import Broker, BrokerError, BrokerUnreachable
-from ha.observe import Blind
+from ha.observe import Blind, Sight
+from ha.report import Reporter
 from ha.turn import Turn
 
 log = logging.getLogger(__name__)
@@ -20,8 +22,10 @@ ANOMALY = "anomaly"
 class Telling:
     """The agent's word to one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, reporter: Reporter | None = None) -> None:
+        """With a reporter, the broker hears what its metrics need."""
         self._broker = broker
+        self._reporter = reporter
         self.last_block: bytes | None = None
         """What was written last, None when that is not known."""
 
@@ -45,9 +49,16 @@ class Telling:
         """Have people told what is wrong, and since when (seconds since 1970)."""
         self._tell(self._broker.notify, f"{ANOMALY}.{kind}", detail, since=since)
 
-    def alive(self, host_ids: Sequence[int]) -> None:
-        """Give the list of hosts alive, for the status command."""
-        self._tell(self._broker.set_live_hosts, host_ids)
+    def alive(self, turn: Turn, sight: Sight, wrong: Collection[Kind]) -> None:
+        """Give the list of hosts alive for the status command, and a report for the metrics."""
+        host_ids = [turn.facts.host_id, *(peer.host_id for peer in turn.facts.alive)]
+        report = self._reporter.report(turn, sight, wrong) if self._reporter else None
+        self._tell(self._broker.set_live_hosts, host_ids, report)
+
+    def turn_took(self, seconds: float) -> None:
+        """Have the next report say how long this turn took."""
+        if self._reporter:
+            self._reporter.loop_seconds = seconds
 
     def farewell(self, record: Record) -> None:
         """Publish the last record and give the host id back; what of it fails is logged."""

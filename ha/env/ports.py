@@ -6,12 +6,14 @@ real things. A simulator or a test may stand in at either seam.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ha.core.leases import LeaseHolder
 from ha.core.sighting import VmSighting
 from ha.core.vm_lease import VmLease
 from ha.env.time_ports import Clock, Threads
+
+Report: TypeAlias = Mapping[str, object]
 
 
 class EnvError(Exception):
@@ -91,10 +93,11 @@ class Whiteboard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LiveHosts:
-    """The agent's last list of hosts alive; `age_seconds` is None when it never gave one."""
+    """The agent's last list of hosts alive and its report; no `age_seconds`: it never gave one."""
 
     host_ids: tuple[int, ...]
     age_seconds: float | None
+    report: Report | None = None
 
 
 class Lockspace(Protocol):
@@ -174,8 +177,8 @@ class Monitors(Protocol):
     def monitors(self) -> Mapping[str, object]:
         """The latest values by upstream's names, as `ha.monitors.values_of` gives them."""
 
-    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
-        """Keep the agent's list of hosts alive, its own id included, for the status command."""
+    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
+        """Keep the agent's list of hosts alive, its own id included, and `ha.report`'s report."""
 
     def live_hosts(self) -> LiveHosts:
         """The list kept last."""

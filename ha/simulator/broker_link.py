@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from ha.broker import BrokerService
-from ha.env.ports import BrokerUnreachable, LiveHosts
+from ha.env.ports import BrokerUnreachable, LiveHosts, Report
 from ha.simulator.processes import Killed, Process, TooLong
 from ha.simulator.schedule import Schedule
 
@@ -70,9 +70,9 @@ class SimBrokerLink:
         """Whether it is held."""
         return self._ask(lambda service: service.host_id_locked())
 
-    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
+    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
         """Keep the agent's list of hosts alive."""
-        self._ask(lambda service: service.set_live_hosts(host_ids))
+        self._ask(lambda service: service.set_live_hosts(host_ids, report))
 
     def live_hosts(self) -> LiveHosts:
         """Return that list and its age."""

@@ -85,6 +85,7 @@ class FakeBroker:
     joining: float = 0.0  # how many calls it takes to lock
     trouble: EnvError | None = None
     live: tuple[int, ...] = ()
+    reports: list[Mapping[str, object] | None] = field(default_factory=list)
     released: int = 0
     notes: list[str] = field(default_factory=list)
     since: list[float] = field(default_factory=list)
@@ -101,9 +102,12 @@ class FakeBroker:
         self._check()
         return dict(self.values)
 
-    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Mapping[str, object] | None = None
+    ) -> None:
         self._check()
         self.live = tuple(host_ids)
+        self.reports.append(report)
 
     def live_hosts(self) -> LiveHosts:
         self._check()

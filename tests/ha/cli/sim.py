@@ -65,7 +65,9 @@ class SimBroker:
     def monitors(self) -> Mapping[str, object]:
         raise AssertionError("the command asks for no monitors")
 
-    def set_live_hosts(self, host_ids: Sequence[int]) -> None:
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Mapping[str, object] | None = None
+    ) -> None:
         raise AssertionError("only the agent says who is alive")
 
     def live_hosts(self) -> LiveHosts:
