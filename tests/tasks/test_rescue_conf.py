@@ -33,7 +33,8 @@ def domain(
     drive = "" if cdrom is None else CDROM.format(inside=cdrom)
     return (
         f"<domain xmlns:ovirt-vm='{OVIRT}'><name>HostedEngine</name>"
-        f"<metadata><ovirt-vm:vm><ovirt-vm:clusterVersion/></ovirt-vm:vm></metadata><os><type machine='{machine}'>hvm</type>{system}</os>"
+        "<metadata><ovirt-vm:vm><ovirt-vm:clusterVersion/></ovirt-vm:vm></metadata>"
+        f"<os><type machine='{machine}'>hvm</type>{system}</os>"
         f"<devices>{DISK.format(boot=disk)}{drive}{NIC.format(boot=nic)}</devices></domain>"
     )
 
