@@ -1,0 +1,99 @@
+"""Runs a scenario in virtual time: what happened, what was expected and was not the case."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ha.simulator.cluster import Cluster
+from ha.simulator.onlooker import Onlooker, timeline_of
+from ha.simulator.scenario import NOWHERE, Event, Expectation, Scenario
+from ha.simulator.site import Line
+from ha.simulator.timeline import Timeline
+
+STATE = "state"
+DECIDED = re.compile(r"\[\w+/[\w-]+\]$")
+REPEATS_WITHIN_SECONDS = 130.0
+"""A line of a daemon's log that comes again and again is told once, with how often it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a scenario; `wrong` has what must never be the case, and what was expected."""
+
+    lines: tuple[Line, ...]
+    wrong: tuple[str, ...]
+    timeline: Timeline | None = None
+    """What an onlooker saw, if there was to be one."""
+
+
+def play(scenario: Scenario, *, looked_at: bool = False) -> Played:
+    """Run a scenario. Raises SimulationError."""
+    wrong: list[str] = []
+    with Cluster(scenario.plan) as cluster:
+        looks = Onlooker(cluster) if looked_at else None
+        run_until = looks.run_until if looks else cluster.run_until
+        steps: list[Event | Expectation] = [*scenario.events, *scenario.expect]
+        for step in sorted(steps, key=lambda step: step.at_seconds):
+            run_until(step.at_seconds)
+            if isinstance(step, Expectation):
+                wrong += unmet(cluster, step)
+            elif step.do:
+                cluster.do(step.do)
+            else:
+                cluster.command(step.host, *step.command)
+        run_until(scenario.until_seconds)
+        return Played(
+            lines=tuple(cluster.log),
+            wrong=(*cluster.invariants.broken, *wrong),
+            timeline=timeline_of(scenario.title, looks) if looks else None,
+        )
+
+
+def unmet(cluster: Cluster, expected: Expectation) -> Iterator[str]:
+    """Yield what is not as expected, in words."""
+    at = f"at {expected.at_seconds:g} s"
+    where = [host.name for host in cluster.hosts if host.executes_vm] or [NOWHERE]
+    if expected.engine_on is not None and where != [expected.engine_on]:
+        yield f"{at} the engine VM runs on {' and '.join(where)}, not on {expected.engine_on}"
+    if expected.engine_good is not None and cluster.serves is not expected.engine_good:
+        yield f"{at} the engine {'answers' if cluster.serves else 'does not answer'}"
+    states = states_in(cluster.log)
+    for host, state in expected.states.items():
+        if states.get(host) != state:
+            yield f"{at} {host} is in {states.get(host, 'no state')}, not in {state}"
+
+
+def states_in(lines: Iterable[Line]) -> dict[str, str]:
+    """Return the state that each host told last."""
+    return {line.host: line.text.split(" ", 1)[0] for line in lines if line.kind == STATE}
+
+
+def told(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield the log as text: seconds, host, kind, what happened.
+
+    What a daemon's log says of a decision is left out: the line of the new state says it.
+    """
+    kept: list[Line] = []
+    last: dict[tuple[str, str, str], tuple[int, float, int]] = {}
+    for line in lines:
+        if line.kind == "log" and DECIDED.search(line.text):
+            continue
+        key = (line.host, line.kind, line.text)
+        place, at_seconds, times = last.get(key, (0, 0.0, 0))
+        again = times and line.at_seconds - at_seconds <= REPEATS_WITHIN_SECONDS
+        if line.kind == "log" and again:
+            last[key] = (place, line.at_seconds, times + 1)
+        else:
+            last[key] = (len(kept), line.at_seconds, 1)
+            kept.append(line)
+    repeats = {place: (times, until) for place, until, times in last.values()}
+    for place, line in enumerate(kept):
+        times, until = repeats.get(place, (1, 0.0))
+        yield told_line(line) + (f" ({times} times until {until:.0f} s)" if times > 1 else "")
+
+
+def told_line(line: Line) -> str:
+    """Return one line; what a command printed stands below it."""
+    first, *more = line.text.splitlines() or [""]
+    begin = f"{int(line.at_seconds):7} {line.host or 'cluster':8} {line.kind:8} {first}".rstrip()
+    return "\n".join([begin, *(f"{'':26}| {each}".rstrip() for each in more)])
