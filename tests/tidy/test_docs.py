@@ -4,12 +4,15 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import ha.statedoc
 import runbooks.pages
 from runbooks.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVIATIONS = ROOT / "docs" / "deviations.md"
+TROUBLE = ROOT / "docs" / "trouble.md"
 TEST_NAME = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -26,8 +29,9 @@ def test_every_page_of_a_runbook_has_its_runbook() -> None:
     assert pages == set(catalogue())
 
 
-def test_every_test_named_by_the_deviations_exists() -> None:
-    named = TEST_NAME.findall(DEVIATIONS.read_text())
+@pytest.mark.parametrize("page", [DEVIATIONS, TROUBLE], ids=lambda page: page.stem)
+def test_every_test_named_by_a_page_exists(page: Path) -> None:
+    named = TEST_NAME.findall(page.read_text())
     assert named
     for file, name in named:
         assert (ROOT / file).is_file(), file
@@ -43,6 +47,12 @@ def test_every_deviation_names_its_reason_and_a_test() -> None:
         assert len(cells) == 4, row
         assert all(cells), row
         assert TEST_NAME.search(cells[3]), f"no test: {row}"
+
+
+def test_every_kind_of_trouble_is_pinned() -> None:
+    rows = [row for row in TROUBLE.read_text().splitlines() if row.startswith("| ")][1:]
+    assert rows
+    assert all(TEST_NAME.search(row) for row in rows)
 
 
 def functions(file: Path) -> set[str]:

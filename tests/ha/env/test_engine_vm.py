@@ -115,28 +115,6 @@ def test_a_bad_definition_is_no_lock(vm: LibvirtEngineVm) -> None:
     assert not isinstance(refused.value, VmLocked)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "resource busy: Failed to acquire lock: Lease is held by another host",
-        "internal error: process exited: Failed to acquire lock: error -243",
-        'qemu-system-x86_64: Failed to get "write" lock\nIs another process using the image [x]?',
-    ],
-)
-def test_a_lease_held_elsewhere_is_a_lock(
-    vm: LibvirtEngineVm, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    vm.sighting()
-
-    def refuse(*_: object) -> None:
-        raise libvirt.libvirtError(text)
-
-    monkeypatch.setattr(vm._link.connection, "createXML", refuse)
-    with pytest.raises(VmLocked):
-        vm.start(XML)
-    assert vm.sighting() == VmSighting(VmState.DOWN, StopReason.LOCKED)
-
-
 def test_changes_are_told_while_they_happen(vm: LibvirtEngineVm) -> None:
     told: list[VmSighting] = []
     stopped = threading.Event()
