@@ -5,12 +5,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-from ha.simulator.command import Answer, Running, start_command
+from ha.simulator.command import Answer, Running, hosted_engine, start_on
 from ha.simulator.deployed import furnish
 from ha.simulator.faults import do_fault
 from ha.simulator.host import SimHost
 from ha.simulator.invariants import Invariants
 from ha.simulator.log_keeper import LogKeeper
+from ha.simulator.processes import Process
 from ha.simulator.site import Line, Plan, Shared, in_memory, new_site
 
 COMMAND_LIMIT_SECONDS = 3600.0
@@ -79,9 +80,15 @@ class Cluster:
             if self._folder is None:
                 self._folder = TemporaryDirectory(prefix="simulated-hosts-")
             furnish(host, Path(self._folder.name) / host.name)
-        return start_command(
-            host, argv, engine_answers=lambda: self.serves, environment=environment
-        )
+
+        def body(process: Process, running: Running) -> int:
+            return hosted_engine(
+                *(host, process, running, argv),
+                engine_answers=lambda: self.serves,
+                environment=environment or {},
+            )
+
+        return start_on(host, "hosted-engine", body)
 
     @property
     def serves(self) -> bool:

@@ -59,37 +59,47 @@ class Running:
         return Answer(self.exit_code, _lines(self.out), _lines(self.err))
 
 
-def start_command(
-    host: "SimHost",
-    arguments: Sequence[str],
-    *,
-    engine_answers: Callable[[], bool],
-    environment: Mapping[str, str] | None = None,
-) -> Running:
-    """Start `hosted-engine` on a furnished host.
-
-    `engine_answers`: whether the engine can be reached from anywhere.
-    """
+def start_on(host: "SimHost", name: str, body: Callable[[Process, Running], int]) -> Running:
+    """Start a process on a host that ends with an exit code; on a host without power it is dead."""
     schedule = host.site.schedule
     running = Running(schedule.flag())
-    process = Process("hosted-engine", host.name, host.boot)
-    caller = _host(host, process, running, engine_answers, Terminal(environment or {}, None))
+    process = Process(name, host.name, host.boot)
 
     def run() -> None:
         try:
-            schedule.sleep(START_SECONDS)
-            running.exit_code = _run(host, caller, arguments)
+            running.exit_code = body(process, running)
         finally:
             host.commands = [each for each in host.commands if each is not process]
             schedule.after(0.0, running.over.set)
 
-    host.site.say(host.name, "command", " ".join(("hosted-engine", *arguments)))
     if host.on:
         host.commands.append(process)
-        schedule.spawn(process, "hosted-engine", run)
+        schedule.spawn(process, name, run)
     else:
         running.over.set()
     return running
+
+
+def hosted_engine(
+    host: "SimHost",
+    process: Process,
+    running: Running,
+    arguments: Sequence[str],
+    *,
+    engine_answers: Callable[[], bool],
+    environment: Mapping[str, str],
+) -> int:
+    """Run `hosted-engine` in a process of a furnished host, to its end; return its exit code.
+
+    `engine_answers`: whether the engine can be reached from anywhere.
+    """
+    host.site.say(host.name, "command", " ".join(("hosted-engine", *arguments)))
+    host.site.schedule.sleep(START_SECONDS)
+    terminal = Terminal(environment, None)
+    code = _run(host, _host(host, process, running, engine_answers, terminal), arguments)
+    said = "\n".join((f"exit code {code}", *running.out, *running.err))
+    host.site.say(host.name, "command", said)
+    return code
 
 
 def _run(host: "SimHost", caller: Host, arguments: Sequence[str]) -> int:
