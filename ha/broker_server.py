@@ -13,10 +13,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ha.core.record import GLOBAL_BLOCK, MAX_HOST_ID
 from ha.env.ports import Broker, BrokerError, Report
 from ha.rpc import decode_block, encode_block
 
 REQUEST_BYTES = 1024 * 1024
+LONGEST_TEXT_BYTES = 65536
+# Of seconds since 1970 as well: the year 5138.
+MOST = 100_000_000_000
 SOCKET_MODE = 0o660
 PROBE_SECONDS = 2.0
 
@@ -56,10 +60,12 @@ class _Connection(socketserver.StreamRequestHandler):
                 return  # the client did not wait for its answer
 
     def _request_line(self) -> bytes:
+        """Read a request; one that is not whole is none, and ends the connection."""
         try:
-            return self.rfile.readline(REQUEST_BYTES)
+            line = self.rfile.readline(REQUEST_BYTES)
         except ConnectionResetError:
             return b""
+        return line if line.endswith(b"\n") else b""
 
 
 def _remove_stale(path: Path) -> None:
@@ -87,7 +93,7 @@ def answer_to(broker: Broker, line: bytes) -> dict[str, object]:
 
 def _parse(line: bytes) -> tuple[str, Mapping[str, Any]]:
     try:
-        request = json.loads(line)
+        request = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise BrokerError("bad_request", f"no JSON: {error}") from error
     if not isinstance(request, dict) or not isinstance(request.get("method"), str):
@@ -96,6 +102,10 @@ def _parse(line: bytes) -> tuple[str, Mapping[str, Any]]:
     if not isinstance(params, dict):
         raise BrokerError("bad_request", "params is no object")
     return request["method"], params
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _call(broker: Broker, method: str, params: Mapping[str, Any]) -> object:
@@ -117,8 +127,23 @@ def _live_hosts(broker: Broker, _: Mapping[str, Any]) -> dict[str, object]:
 
 def _ids(params: Mapping[str, Any]) -> list[int]:
     value: list[int] = _param(params, "host_ids", list)
-    if not all(type(item) is int for item in value):
-        raise BrokerError("bad_request", "host_ids is no list of whole numbers")
+    return [_id(item) for item in value]
+
+
+def _id(value: object) -> int:
+    if type(value) is not int or not GLOBAL_BLOCK <= value <= MAX_HOST_ID:
+        raise BrokerError("bad_request", f"no host id from 0 to {MAX_HOST_ID}: {str(value)[:20]}")
+    return value
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value: str = _param(params, name, str)
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise BrokerError("bad_request", f"{name} is no text: {error.reason}") from error
+    if size_bytes > LONGEST_TEXT_BYTES:
+        raise BrokerError("bad_request", f"{name} is longer than {LONGEST_TEXT_BYTES} bytes")
     return value
 
 
@@ -141,8 +166,8 @@ def _since(params: Mapping[str, Any]) -> float | None:
 
 def _number(params: Mapping[str, Any], name: str) -> float:
     value = params.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BrokerError("bad_request", f"{name} must be a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise BrokerError("bad_request", f"{name} must be a number from 0 to {MOST}")
     return float(value)
 
 
@@ -166,9 +191,9 @@ _METHODS: Mapping[str, Callable[[Broker, Mapping[str, Any]], object]] = {
     "set_live_hosts": lambda broker, params: broker.set_live_hosts(_ids(params), _report(params)),
     "live_hosts": _live_hosts,
     "watch_engine": lambda broker, params: broker.watch_engine(
-        _param(params, "host_id", int), _param(params, "mark", str), _number(params, "seconds")
+        _id(params.get("host_id")), _text(params, "mark"), _number(params, "seconds")
     ),
     "notify": lambda broker, params: broker.notify(
-        _param(params, "event", str), _param(params, "detail", str), _since(params)
+        _text(params, "event"), _text(params, "detail"), _since(params)
     ),
 }

@@ -6,9 +6,9 @@ Blocks travel in base64.
 import base64
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ha.core.record import BLOCK_BYTES
 from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts, Report
@@ -16,6 +16,8 @@ from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts, Report
 TIMEOUT_SECONDS = 20.0
 # sanlock writes to storage when it leaves a lockspace, and then waits for its own thread.
 RELEASE_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 class BrokerLink:
@@ -27,62 +29,64 @@ class BrokerLink:
 
     def monitors(self) -> Mapping[str, object]:
         """Return the monitors' latest values."""
-        values: Mapping[str, object] = self._call("monitors")
-        return values
+        return self._call("monitors", read=_mapping)
 
     def read_blocks(self, host_ids: Sequence[int] | None) -> Mapping[int, bytes]:
         """Return the non-empty blocks among these ids; None reads the whole range."""
         wanted = None if host_ids is None else list(host_ids)
-        blocks: dict[str, str] = self._call("read_blocks", {"host_ids": wanted})
-        return {int(host_id): decode_block(text) for host_id, text in blocks.items()}
+        return self._call("read_blocks", {"host_ids": wanted}, read=_blocks)
 
     def write_block(self, block: bytes) -> None:
         """Write the block of this host."""
-        self._call("write_block", {"block": encode_block(block)})
+        self._call("write_block", {"block": encode_block(block)}, read=_nothing)
 
     def set_global_maintenance(self, on: bool) -> None:
         """Write block 0; it was read back from storage when this returns."""
-        self._call("set_global_maintenance", {"on": on})
+        self._call("set_global_maintenance", {"on": on}, read=_nothing)
 
     def lock_host_id(self) -> None:
         """Take the lease on this host's id in both lockspaces; "joining" while that goes on."""
-        self._call("lock_host_id")
+        self._call("lock_host_id", read=_nothing)
 
     def release_host_id(self) -> None:
         """Give back the lease on the whiteboard's host id."""
-        self._call("release_host_id", timeout_seconds=RELEASE_SECONDS)
+        self._call("release_host_id", read=_nothing, timeout_seconds=RELEASE_SECONDS)
 
     def host_id_locked(self) -> bool:
         """Whether the lease on this host's id is held in both lockspaces."""
-        return bool(self._call("host_id_locked"))
+        return self._call("host_id_locked", read=_flag)
 
     def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
         """Keep the list of hosts alive; a broker of an older version passes over the report."""
         params: dict[str, object] = {"host_ids": list(host_ids)}
-        self._call("set_live_hosts", params if report is None else {**params, "report": report})
+        if report is not None:
+            params["report"] = report
+        self._call("set_live_hosts", params, read=_nothing)
 
     def live_hosts(self) -> LiveHosts:
         """Return the list of hosts alive that was kept last."""
-        live = self._call("live_hosts")
-        return LiveHosts(tuple(live["host_ids"]), live["age_seconds"])
+        return self._call("live_hosts", read=_live_hosts)
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a notification; `since` in seconds since 1970, None: just now."""
-        self._call("notify", {"event": event, "detail": detail, "since": since})
+        params = {"event": event, "detail": detail, "since": since}
+        self._call("notify", params, read=_nothing)
 
     def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
         """Look at a host's engine and the VM's lease until their mark is another."""
         params = {"host_id": host_id, "mark": mark, "seconds": seconds}
         limit_seconds = seconds + self._timeout_seconds
-        return str(self._call("watch_engine", params, timeout_seconds=limit_seconds))
+        return self._call("watch_engine", params, read=str, timeout_seconds=limit_seconds)
 
     def _call(
         self,
         method: str,
         params: Mapping[str, Any] | None = None,
         *,
+        read: Callable[[Any], T],
         timeout_seconds: float | None = None,
-    ) -> Any:
+    ) -> T:
+        """Ask, and read the answer. Raises BrokerUnreachable, BrokerError."""
         request = json.dumps({"method": method, "params": params or {}}).encode() + b"\n"
         try:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -95,10 +99,44 @@ class BrokerLink:
             raise BrokerUnreachable(f"{self._path}: {method}: {error}") from error
         if not line.endswith(b"\n"):
             raise BrokerUnreachable(f"{self._path}: {method}: the broker hung up")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise BrokerError(answer["error"]["kind"], answer["error"]["message"])
-        return answer["result"]
+        try:
+            answer = json.loads(line)
+            refusal = answer.get("error")
+            if refusal is None:
+                return read(answer["result"])
+            kind, message = str(refusal["kind"]), str(refusal["message"])
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            # Whoever listens there is no broker of this version.
+            problem = f"{self._path}: {method}: an answer that means nothing: {error}"
+            raise BrokerUnreachable(problem) from error
+        raise BrokerError(kind, message)
+
+
+def _nothing(_: Any) -> None:
+    """Pass over the result of a method that has none."""
+
+
+def _mapping(result: Any) -> Mapping[str, object]:
+    if not isinstance(result, dict):
+        raise TypeError("no object")
+    return result
+
+
+def _blocks(result: Any) -> Mapping[int, bytes]:
+    return {int(host_id): decode_block(str(text)) for host_id, text in _mapping(result).items()}
+
+
+def _flag(result: Any) -> bool:
+    if not isinstance(result, bool):
+        raise TypeError("neither true nor false")
+    return result
+
+
+def _live_hosts(result: Any) -> LiveHosts:
+    age = result["age_seconds"]
+    return LiveHosts(
+        tuple(int(host_id) for host_id in result["host_ids"]), None if age is None else float(age)
+    )
 
 
 def encode_block(block: bytes) -> str:
