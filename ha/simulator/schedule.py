@@ -29,6 +29,9 @@ from ha.simulator.processes import (
     take_worker,
 )
 
+LEAST_SECONDS = 1e-6
+"""No wait is shorter: who waits for a remainder that no clock can show would do so for ever."""
+
 
 class SimFlag:
     """A flag in virtual time."""
@@ -104,7 +107,7 @@ class Schedule:
 
     def after(self, seconds: float, call: Callable[[], None], boot: Boot | None = None) -> Alarm:
         """Make a call in so many seconds."""
-        return self.at(self.now + seconds, call, boot)
+        return self.at(self.now + max(LEAST_SECONDS, seconds), call, boot)
 
     def spawn(self, process: Process, name: str, target: Callable[[], None]) -> None:
         """Run it in a new task of a process, from now on."""
@@ -138,7 +141,7 @@ class Schedule:
     def sleep(self, seconds: float) -> None:
         """Wait, in a task. Raises Killed, TooLong."""
         task = self._asking()
-        self._park(task, self.now + max(0.0, seconds), next(self._order))
+        self._park(task, self.now + max(LEAST_SECONDS, seconds), next(self._order))
         self._resumed(task)
 
     def flag(self) -> SimFlag:
@@ -161,7 +164,8 @@ class Schedule:
         """Wait for a flag, in a task; None: for ever. Raises Killed, TooLong."""
         task = self._asking()
         flag.waiting.append(task)
-        self._park(task, inf if seconds is None else self.now + seconds, next(self._order))
+        longest_seconds = inf if seconds is None else max(LEAST_SECONDS, seconds)
+        self._park(task, self.now + longest_seconds, next(self._order))
         if not task.signalled:
             flag.waiting.remove(task)
         self._resumed(task)

@@ -1,0 +1,223 @@
+"""Random faults on a simulated cluster: a seed says all, so that each run can be had again.
+
+    python3 -m ha.simulator.fuzz [--runs N] [--seed FIRST] [--jobs N] [--log]
+
+A run lets the cluster start, does a few random faults, puts everything right on some hosts, cuts
+the power of the others, and waits for the engine. What must always hold is in
+`ha.simulator.invariants`; within which time the engine must come up, in `ha.simulator.bound`.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from random import Random
+
+from ha.config import AgentConf
+from ha.core.timing import Timing
+from ha.simulator.bound import bound_seconds
+from ha.simulator.cluster import Cluster
+from ha.simulator.processes import SimulationError
+from ha.simulator.site import Plan
+
+STEP_SECONDS = 5.0
+ASK_SECONDS = 60.0
+"""Maintenance may still be on: an operator asks again and again for its end."""
+WATCH_SECONDS = 2.0
+"""Looking at the engine of a peer several times a second costs more than all else together."""
+FAULTS = (
+    "power-off HOST",
+    "power-off HOST",
+    "power-on HOST",
+    "power-off all",
+    "power-on all",
+    "reset HOST",
+    "shut-down HOST",
+    "freeze HOST",
+    "thaw HOST",
+    "kill-vm",
+    "kill-vm",
+    "stop-engine",
+    "heal-engine",
+    "hang-engine-shutdown",
+    "start-fails HOST",
+    "start-works HOST",
+    "migrate HOST HOST",
+    "libvirt-lost HOST",
+    "libvirt-back HOST",
+    "gateway-lost HOST",
+    "gateway-back HOST",
+    "packet-loss HOST SHARE",
+    "network-cut HOST",
+    "network-back HOST",
+    "bridge-down HOST",
+    "storage-lost HOST",
+    "storage-lost HOST",
+    "storage-error HOST",
+    "storage-slow HOST SECONDS",
+    "storage-back HOST",
+    "storage-back HOST",
+    "lose-write HOST",
+    "tear-write HOST",
+    "garbage NUMBER",
+    "too-new NUMBER",
+    "empty-block NUMBER",
+    "corrupt-lockspace",
+    "kill-agent HOST",
+    "kill-broker HOST",
+    "stop-agent HOST",
+    "start-agent HOST",
+    "stop-broker HOST",
+    "start-broker HOST",
+    "hang-broker HOST",
+    "resume-broker HOST",
+    "disk-full HOST",
+    "clock-jump HOST OFFSET",
+    "clock-drift HOST PPM",
+    "duplicate-id HOST",
+    "maintenance global",
+    "maintenance none",
+    "local-maintenance HOST on",
+    "local-maintenance HOST off",
+    "cpu-load HOST SHARE",
+    "low-memory HOST",
+)
+HEALING = (
+    "thaw HOST",
+    "storage-back HOST",
+    "gateway-back HOST",
+    "network-back HOST",
+    "bridge-up HOST",
+    "libvirt-back HOST",
+    "start-works HOST",
+    "enough-memory HOST",
+    "cpu-load HOST 0.1",
+    "clock-drift HOST 0",
+    "local-maintenance HOST off",
+    "resume-broker HOST",
+    "disk-freed HOST",
+    "right-id HOST",
+    "power-on HOST",
+    "start-broker HOST",
+    "start-agent HOST",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one run; `broken` is empty when all held."""
+
+    seed: int
+    broken: tuple[str, ...]
+    virtual_seconds: float
+    log: tuple[str, ...] = ()
+
+
+def run_one(seed: int, *, keep_log: bool = False) -> Outcome:
+    """Make one run."""
+    random = Random(seed)
+    with Cluster(_plan(random, seed)) as cluster:
+        try:
+            broken = list(_run(cluster, random))
+        except SimulationError as error:
+            broken = [f"{error} ({error.__cause__!r})"]
+        broken = [*cluster.invariants.broken, *broken]
+        log = tuple(map(str, cluster.log)) if keep_log or broken else ()
+        return Outcome(seed, tuple(broken), cluster.now, log)
+
+
+def _run(cluster: Cluster, random: Random) -> Iterator[str]:
+    cluster.run_until(random.uniform(0.0, 240.0))
+    for _ in range(random.randint(1, 6)):
+        cluster.do(_filled(random.choice(FAULTS), cluster, random))
+        longest_seconds = random.choice((0.0, 3.0, 15.0, 60.0, 150.0))
+        cluster.run_until(cluster.now + longest_seconds * random.random())
+    _heal(cluster, random)
+    limit_seconds = bound_seconds(cluster.plan)
+    ends_at, asked_at = cluster.now + limit_seconds, cluster.now
+    while not cluster.serves:
+        if cluster.now > ends_at:
+            yield f"{cluster.now:.2f} s: the engine is not up within {limit_seconds:.0f} s"
+            return
+        cluster.run_until(cluster.now + STEP_SECONDS)
+        if cluster.global_maintenance is not False and cluster.now - asked_at > ASK_SECONDS:
+            asked_at = cluster.now
+            cluster.do("maintenance none")
+
+
+def _heal(cluster: Cluster, random: Random) -> None:
+    """Put everything right on some hosts, and cut the power of the others."""
+    hosts = list(cluster.hosts)
+    well = random.sample(hosts, random.randint(1, len(hosts)))
+    for host in hosts:
+        if host not in well:
+            cluster.do(f"power-off {host.name}")
+    for words in ("heal-engine", "mend-lockspace", *(f"mend-block {n}" for n in range(5))):
+        cluster.do(words)
+    for host in hosts:
+        for words in HEALING if host in well else ():
+            cluster.do(words.replace("HOST", host.name))
+
+
+def _filled(words: str, cluster: Cluster, random: Random) -> str:
+    """Return the words with something in place of what stands for something."""
+    values = {
+        "HOST": lambda: random.choice(cluster.hosts).name,
+        "SHARE": lambda: f"{random.random():.2f}",
+        "SECONDS": lambda: f"{random.choice((0.5, 5.0, 12.0, 3600.0)):g}",
+        "OFFSET": lambda: str(random.choice((-3600, -5, 5, 86400))),
+        "PPM": lambda: str(random.choice((-5000, -200, 200, 5000))),
+        "NUMBER": lambda: str(random.randint(0, len(cluster.hosts) + 1)),
+    }
+    return " ".join(values[word]() if word in values else word for word in words.split())
+
+
+def _plan(random: Random, seed: int) -> Plan:
+    timing = Timing(watch_seconds=WATCH_SECONDS, io_timeout_seconds=random.choice((10, 10, 5)))
+    return Plan(
+        hosts=random.choice((2, 2, 3, 3, 4)),
+        seed=seed,
+        settings=AgentConf(timing=timing),
+        boot_seconds=random.choice((20.0, 60.0)),
+        engine_boot_seconds=random.choice((10.0, 40.0)),
+        engine_health_seconds=random.choice((10.0, 60.0)),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make runs and tell of those in which something did not hold; 1 if there were any."""
+    parser = argparse.ArgumentParser(prog="python3 -m ha.simulator.fuzz", description=__doc__)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--log", action="store_true", help="print each run's log")
+    options = parser.parse_args(arguments)
+    seeds = range(options.seed, options.seed + options.runs)
+    began, failed, virtual_seconds = time.monotonic(), 0, 0.0
+    for outcome in _outcomes(seeds, options.jobs, keep_log=options.log):
+        virtual_seconds += outcome.virtual_seconds
+        failed += bool(outcome.broken)
+        lines = (*outcome.log, *(f"seed {outcome.seed}: {what}" for what in outcome.broken))
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+    took = time.monotonic() - began
+    sys.stdout.write(
+        f"{options.runs} runs from seed {options.seed}, {virtual_seconds / 3600:.1f} h of virtual"
+        f" time in {took:.1f} s; something did not hold in {failed}\n"
+    )
+    return 1 if failed else 0
+
+
+def _outcomes(seeds: range, jobs: int, *, keep_log: bool) -> Iterator[Outcome]:
+    run = partial(run_one, keep_log=keep_log)
+    if jobs == 1:
+        yield from map(run, seeds)
+        return
+    with get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap(run, seeds, chunksize=10)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
