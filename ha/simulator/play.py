@@ -10,7 +10,7 @@ from ha.simulator.scenario import NOWHERE, Event, Expectation, Scenario
 from ha.simulator.site import Line
 from ha.simulator.timeline import Timeline
 
-STATE = "state"
+STATE, LOG = "state", "log"
 DECIDED = re.compile(r"\[\w+/[\w-]+\]$")
 REPEATS_WITHIN_SECONDS = 130.0
 """A line of a daemon's log that comes again and again is told once, with how often it came."""
@@ -73,23 +73,21 @@ def told(lines: Sequence[Line]) -> Iterator[str]:
 
     What a daemon's log says of a decision is left out: the line of the new state says it.
     """
-    kept: list[Line] = []
-    last: dict[tuple[str, str, str], tuple[int, float, int]] = {}
+    kept: list[tuple[Line, list[float]]] = []
+    last: dict[tuple[str, str], list[float]] = {}
     for line in lines:
-        if line.kind == "log" and DECIDED.search(line.text):
-            continue
-        key = (line.host, line.kind, line.text)
-        place, at_seconds, times = last.get(key, (0, 0.0, 0))
-        again = times and line.at_seconds - at_seconds <= REPEATS_WITHIN_SECONDS
-        if line.kind == "log" and again:
-            last[key] = (place, line.at_seconds, times + 1)
-        else:
-            last[key] = (len(kept), line.at_seconds, 1)
-            kept.append(line)
-    repeats = {place: (times, until) for place, until, times in last.values()}
-    for place, line in enumerate(kept):
-        times, until = repeats.get(place, (1, 0.0))
-        yield told_line(line) + (f" ({times} times until {until:.0f} s)" if times > 1 else "")
+        if line.kind != LOG:
+            kept.append((line, []))
+        elif not DECIDED.search(line.text):
+            key = (line.host, line.text)
+            times = last.get(key)
+            if times is None or line.at_seconds - times[-1] > REPEATS_WITHIN_SECONDS:
+                times = last[key] = []
+                kept.append((line, times))
+            times.append(line.at_seconds)
+    for line, times in kept:
+        again = f" ({len(times)} times until {times[-1]:.0f} s)" if len(times) > 1 else ""
+        yield told_line(line) + again
 
 
 def told_line(line: Line) -> str:

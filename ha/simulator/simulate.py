@@ -105,6 +105,8 @@ def simulate_main(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             )
         if options.svg is not None and not options.svg.parent.is_dir():
             raise BadInput(f"{options.svg}: its folder does not exist")
+        if options.svg is not None and options.svg.is_dir():
+            raise BadInput(f"{options.svg}: is a folder")
         return _what_if(options, out) if options.what_if else _scenario(options, out, err)
     except SimulationError as error:
         print(f"simulate: the simulation cannot go on: {error}", file=err)
@@ -115,6 +117,8 @@ def simulate_main(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def _scenario(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    if any((options.config, options.agent_conf, options.hosts, options.vm_on)):
+        raise BadInput("A scenario says itself how many hosts there are and what is set on them")
     played = play(read_scenario(options.scenario), looked_at=options.svg is not None)
     _draw(options.svg, played.timeline)
     if options.json:
