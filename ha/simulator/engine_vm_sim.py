@@ -9,6 +9,8 @@ from ha.simulator.processes import Process
 from ha.simulator.schedule import Schedule
 
 STOP_EVENT_GRACE_SECONDS = 0.5
+END_START = "end-start"
+"""An action that touches no VM that runs."""
 END_START_SECONDS = 1.0
 """Killing an emulator takes so long."""
 
@@ -52,7 +54,7 @@ class SimEngineVm:
 
         `only_a_start` leaves a VM that runs alone. Raises VmMissing, VmUnreachable.
         """
-        self._libvirt.act(self._process, "power-off")
+        self._libvirt.act(self._process, END_START if only_a_start else "power-off")
         start = self._libvirt.starting
         if self._starting and start is not None:
             self._schedule.sleep(END_START_SECONDS)

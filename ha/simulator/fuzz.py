@@ -20,12 +20,12 @@ from ha.config import AgentConf
 from ha.core.timing import Timing
 from ha.simulator.bound import bound_seconds
 from ha.simulator.cluster import Cluster
+from ha.simulator.host import SimHost
 from ha.simulator.processes import SimulationError
 from ha.simulator.site import Plan
 
 STEP_SECONDS = 5.0
 ASK_SECONDS = 60.0
-"""Maintenance may still be on: an operator asks again and again for its end."""
 WATCH_SECONDS = 2.0
 """Looking at the engine of a peer several times a second costs more than all else together."""
 FAULTS = (
@@ -135,7 +135,7 @@ def _run(cluster: Cluster, random: Random) -> Iterator[str]:
         cluster.do(_filled(random.choice(FAULTS), cluster, random))
         longest_seconds = random.choice((0.0, 3.0, 15.0, 60.0, 150.0))
         cluster.run_until(cluster.now + longest_seconds * random.random())
-    _heal(cluster, random)
+    well = _heal(cluster, random)
     limit_seconds = bound_seconds(cluster.plan)
     ends_at, asked_at = cluster.now + limit_seconds, cluster.now
     while not cluster.serves:
@@ -143,13 +143,22 @@ def _run(cluster: Cluster, random: Random) -> Iterator[str]:
             yield f"{cluster.now:.2f} s: the engine is not up within {limit_seconds:.0f} s"
             return
         cluster.run_until(cluster.now + STEP_SECONDS)
-        if cluster.global_maintenance is not False and cluster.now - asked_at > ASK_SECONDS:
+        if cluster.now - asked_at > ASK_SECONDS:
             asked_at = cluster.now
-            cluster.do("maintenance none")
+            _press_on(cluster, well)
 
 
-def _heal(cluster: Cluster, random: Random) -> None:
-    """Put everything right on some hosts, and cut the power of the others."""
+def _press_on(cluster: Cluster, well: Sequence[SimHost]) -> None:
+    """Do once more what a host that was just shutting down did not hear, or had no broker for."""
+    for host in well:
+        if not host.on:
+            cluster.do(f"power-on {host.name}")
+    if cluster.global_maintenance is not False:
+        cluster.do("maintenance none")
+
+
+def _heal(cluster: Cluster, random: Random) -> Sequence[SimHost]:
+    """Put everything right on some hosts, cut the power of the others; return the former."""
     hosts = list(cluster.hosts)
     well = random.sample(hosts, random.randint(1, len(hosts)))
     for host in hosts:
@@ -160,6 +169,7 @@ def _heal(cluster: Cluster, random: Random) -> None:
     for host in hosts:
         for words in HEALING if host in well else ():
             cluster.do(words.replace("HOST", host.name))
+    return well
 
 
 def _filled(words: str, cluster: Cluster, random: Random) -> str:

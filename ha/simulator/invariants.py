@@ -11,6 +11,7 @@ That the engine comes up again in time is asked at the end of a run, by `ha.simu
 from collections.abc import Sequence
 
 from ha.core.record import GLOBAL_BLOCK, encode_global
+from ha.simulator.engine_vm_sim import END_START
 from ha.simulator.host import SimHost
 from ha.simulator.processes import Process
 from ha.simulator.unit import AGENT
@@ -63,7 +64,7 @@ class Invariants:
             self._break(f"{name} changes global maintenance, which nobody asked for")
 
     def _acts(self, process: Process, action: str) -> None:
-        if process.name != AGENT.name:
+        if process.name != AGENT.name or action == END_START:
             return
         now, host = self._site.schedule.now, self._by_name[process.host]
         maintenance = self._site.maintenance
