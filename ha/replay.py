@@ -1,6 +1,7 @@
 """Replay recorded turns: feed the observations alone to the core, see what it decides."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -10,15 +11,27 @@ from typing import Any, TextIO
 
 from ha.core.actions import Action
 from ha.core.facts import Memory, Observation
-from ha.core.score import CoreSettings, ScoreSettings
-from ha.core.timing import Timing
-from ha.recording import BadRecording, decision_of, mapping, memory_from, observation_from
+from ha.core.score import CoreSettings
+from ha.recording import (
+    BadRecording,
+    decision_of,
+    flag_in,
+    host_id_of,
+    mapping,
+    memory_from,
+    number_in,
+    observation_from,
+    settings_from,
+)
 from ha.turn import Turn, take_turn
 
 BAD_INPUT = 2
 READ_ERRORS = (OSError, EOFError, zlib.error, BadRecording)
 """What reading a recording raises."""
+MOST_BYTES = 128 * 1024 * 1024
+"""The flight recorder's own are a tenth of this at most."""
 _GZIP_MAGIC = b"\x1f\x8b"
+_OUTCOMES = ("start_vm_succeeds", "stop_vm_succeeds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +110,13 @@ def replay_what_is_whole(path: Path) -> Iterator[Replayed | BadRecording]:
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
     """Return the lines of a recording, plain or gzipped, with their numbers. Raises as replay."""
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
     if data.startswith(_GZIP_MAGIC):
-        data = gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as packed:
+            data = packed.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise BadRecording(f"is longer than {MOST_BYTES} bytes")
     try:
         lines = data.decode().splitlines()
     except UnicodeDecodeError as error:
@@ -145,28 +162,15 @@ def _trace(line: str, where: str) -> Mapping[str, Any]:
 
 def _life(trace: Mapping[str, Any], last: _Life, where: str) -> _Life:
     """Begin a trace; one of the flight recorder's may continue the line before it."""
-    host_id, memory_mib = trace.get("host_id"), trace.get("min_memory_mb")
-    if not isinstance(host_id, int) or not isinstance(memory_mib, int | float):
-        raise BadRecording(f"{where}: host_id and min_memory_mb must be numbers")
+    host_id = host_id_of(trace.get("host_id"), f"{where}: host_id")
+    memory_mib = number_in(trace, "min_memory_mb", where)
     if trace.get("continues") and trace.get("seed") == last.seed:
         return replace(last, settings=replace(last.settings, vm_memory_mib=memory_mib))
     memory = memory_from(trace["memory"], where) if "memory" in trace else Memory()
     settings = CoreSettings(host_id, memory_mib)
     if "settings" in trace:
-        settings = _settings(settings, mapping(trace["settings"], where), where)
+        settings = settings_from(settings, trace["settings"], where)
     return _Life(trace.get("seed"), memory, settings)
-
-
-def _settings(plain: CoreSettings, value: Mapping[str, Any], where: str) -> CoreSettings:
-    try:
-        return replace(
-            plain,
-            score=ScoreSettings(**value["score"]),
-            timing=Timing(**value["timing"]),
-            conf_on_shared_storage=value["conf_on_shared_storage"],
-        )
-    except (KeyError, TypeError) as error:
-        raise BadRecording(f"{where}: settings: {error}") from error
 
 
 def _step(
@@ -175,17 +179,18 @@ def _step(
     recorded = mapping(step, where)
     found = mapping(recorded.get("observation"), f"{where}: observation")
     seen = observation_from(found, where)
+    outcomes = {key: flag_in(found, key, where) for key in _OUTCOMES if key in found}
 
     def perform(action: Action) -> bool:
         key = "start_vm_succeeds" if action is Action.START_VM else "stop_vm_succeeds"
-        return bool(found.get(key, True))
+        return outcomes.get(key, True)
 
     turn = take_turn(life.memory, seen, life.settings, perform)
     wall, decision = trace.get("wall"), recorded.get("decision")
     one = Replayed(
         seed=life.seed,
         step=life.steps,
-        wall=wall if isinstance(wall, int | float) else None,
+        wall=None if wall is None else number_in(trace, "wall", where),
         settings=life.settings,
         seen=seen,
         turn=turn,
