@@ -43,7 +43,9 @@ def play(scenario: Scenario, *, looked_at: bool = False) -> Played:
                 cluster.command(step.host, *step.command)
         run_until(scenario.until_seconds)
         return Played(
-            lines=tuple(cluster.log),
+            lines=tuple(
+                line for line in cluster.log if line.at_seconds >= scenario.told_from_seconds
+            ),
             wrong=(*cluster.invariants.broken, *wrong),
             timeline=timeline_of(scenario.title, looks) if looks else None,
         )

@@ -4,6 +4,7 @@
     hosts = 3
     first = "host1"            # its services start first, so it starts the VM; "": as it happens
     until_seconds = 900
+    told_from_seconds = 290    # the log begins here
     [settings.timing]          # agent.conf [timing] and [score], of all hosts
     [world]                    # boot_seconds, engine_boot_seconds, engine_health_seconds, watchdog
     [[events]]
@@ -42,7 +43,7 @@ COMMAND = "hosted-engine"
 FILE = "scenario.toml"
 WORLD = ("boot_seconds", "engine_boot_seconds", "engine_health_seconds", "watchdog")
 KEYS = (
-    *("title", "hosts", "first", "seed", "until_seconds"),
+    *("title", "hosts", "first", "seed", "until_seconds", "told_from_seconds"),
     *("settings", "world", "events", "expect"),
 )
 
@@ -81,6 +82,8 @@ class Scenario:
     title: str
     plan: Plan
     until_seconds: float
+    told_from_seconds: float = 0.0
+    """What was before is not told."""
     events: tuple[Event, ...] = ()
     expect: tuple[Expectation, ...] = ()
 
@@ -107,12 +110,14 @@ def scenario_of(table: Mapping[str, Any]) -> Scenario:
     if first:
         _known(first, names, "first")
     until_seconds = _seconds(table, "until_seconds", LONGEST_SECONDS)
+    key = "told_from_seconds"
     events = [_event(entry, names, until_seconds) for entry in _tables(table, "events")]
     expect = [_expectation(entry, names, until_seconds) for entry in _tables(table, "expect")]
     return Scenario(
         title=_typed(table, "title", str, ""),
         plan=replace(plan, first=first),
         until_seconds=until_seconds,
+        told_from_seconds=_seconds({key: 0.0, **table}, key, until_seconds),
         events=tuple(sorted(events, key=lambda event: event.at_seconds)),
         expect=tuple(sorted(expect, key=lambda expected: expected.at_seconds)),
     )

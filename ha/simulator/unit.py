@@ -89,7 +89,7 @@ class Unit:
 
     def _overdue(self, run: Run) -> None:
         if not run.over.is_set():
-            self._told("did not end in time and is killed")
+            self._told(f"{self.manner.name} did not end in time and is killed")
             self._schedule.kill(run.process)
 
     def _live(self, run: Run) -> None:
@@ -105,9 +105,9 @@ class Unit:
         if self.run is run:
             self.run = None
         if not self.wanted:
-            self._told("has stopped")
+            self._told(f"{self.manner.name} has stopped")
         elif self.manner.restart_always or code:
-            self._told("ended; systemd starts it again")
+            self._told(f"{self.manner.name} ended; systemd starts it again")
             self._schedule.after(self.manner.restart_seconds, self._again, self._boot)
 
     def _again(self) -> None:

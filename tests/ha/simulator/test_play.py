@@ -30,6 +30,11 @@ def test_a_scenario_is_played_and_what_was_expected_is_the_case() -> None:
     assert "    290 host2    command  exit code 0\n" in "\n".join(log)
 
 
+def test_what_was_before_is_not_told() -> None:
+    played = play(replace(HOST_DIES, told_from_seconds=300.0))
+    assert [line.text for line in played.lines][:2] == ["power-off host1", "no power"]
+
+
 def test_it_is_the_same_each_time_and_with_an_onlooker() -> None:
     looked_at = play(HOST_DIES, looked_at=True)
     assert looked_at.lines == play(HOST_DIES).lines

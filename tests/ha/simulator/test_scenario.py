@@ -12,6 +12,7 @@ title = "The engine's host loses its power"
 hosts = 2
 seed = 7
 until_seconds = 900
+told_from_seconds = 290
 [settings.timing]
 io_timeout_seconds = 5
 bad_health_seconds = 120
@@ -37,7 +38,8 @@ states = { host2 = "EngineUp" }
 
 def test_a_scenario_is_read() -> None:
     read = scenario_of(tomllib.loads(GOOD))
-    assert (read.title, read.until_seconds) == ("The engine's host loses its power", 900)
+    assert read.title == "The engine's host loses its power"
+    assert (read.told_from_seconds, read.until_seconds) == (290, 900)
     plan = read.plan
     assert (plan.hosts, plan.seed, plan.first) == (2, 7, "host1")
     assert (plan.boot_seconds, plan.watchdog, plan.engine_boot_seconds) == (90, False, 40)
@@ -60,6 +62,7 @@ WRONG = {
     "the scenario has 'host', which is unknown": "until_seconds = 1\nhost = 3",
     "hosts is 0: 1 to 64": "until_seconds = 1\nhosts = 0",
     "hosts is '3', not of the type int": "until_seconds = 1\nhosts = '3'",
+    "told_from_seconds is 2: a number": "until_seconds = 1\ntold_from_seconds = 2",
     "until_seconds is -1": "until_seconds = -1",
     "until_seconds is nan": "until_seconds = nan",
     "until_seconds is True": "until_seconds = true",
