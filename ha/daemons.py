@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ha.agent_files import HostFiles
 from ha.agent_run import run_agent
@@ -33,6 +34,9 @@ from ha.services import host_goes_down
 from ha.storage_connect import connect
 from ha.storage_domain import storage_domain_of
 
+if TYPE_CHECKING:
+    from ha.serve_metrics import Metrics
+
 # Beyond the time in which the broker gives up on storage that hangs.
 BROKER_LIMIT_SECONDS = 20.0
 
@@ -45,10 +49,12 @@ def serve_broker(paths: Paths) -> None:
     Raises ConfigError, StorageError, and BrokerError when a broker runs already.
     """
     settings = load_settings(paths)
-    env = broker_env(settings)
+    notifier = notifier_of(settings)
+    env = broker_env(settings, notifier)
+    metrics = _metrics(settings, env, notifier)
     interval_seconds = settings.agent.timing.loop_seconds
     service = BrokerService(
-        env,
+        metrics.env if metrics else env,
         settings.host.host_id,
         interval_seconds=interval_seconds,
         watch_seconds=settings.agent.timing.watch_seconds,
@@ -57,6 +63,8 @@ def serve_broker(paths: Paths) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
         service.start()
+        if metrics:
+            metrics.serve(service, settings.host.host_id)
         log.info("Broker of host id %s listens on %s", settings.host.host_id, paths.broker_socket)
         server.serve_forever()
         service.stop(host_goes_down=host_goes_down())
@@ -83,7 +91,7 @@ def serve_agent(paths: Paths) -> None:
     run_agent(world, settings)
 
 
-def broker_env(settings: Settings) -> BrokerEnv:
+def broker_env(settings: Settings, notifier: Notifier) -> BrokerEnv:
     """Connect the storage domain and return the ports on it and on this host.
 
     Raises StorageError.
@@ -116,7 +124,7 @@ def broker_env(settings: Settings) -> BrokerEnv:
             monotonic=clock.monotonic,
             pause=clock.sleep,
         ),
-        notifier=notifier_of(settings),
+        notifier=notifier,
         read_domain=partial(StorageWhiteboard(domain.special("metadata")).read_blocks, [0]),
     )
 
@@ -130,25 +138,37 @@ def _agent_settings(paths: Paths) -> Settings:
         return settings
 
 
-def notifier_of(settings: Settings) -> Notifier:
+def _metrics(settings: Settings, env: BrokerEnv, notifier: Notifiers) -> "Metrics | None":
+    address = settings.broker.metrics_listen
+    if address is None:
+        return None
+    # Who serves no metrics need not carry what serves them.
+    from ha.serve_metrics import Metrics  # noqa: PLC0415
+
+    return Metrics(address, env, notifier.outboxes)
+
+
+def notifier_of(settings: Settings) -> Notifiers:
     """Return who tells people: by mail, and by events when events.conf says where to.
 
     A broken events.conf is logged: HA does not stop because somebody cannot be told.
     """
     mail = MailNotifier(settings.broker, settings.paths.notifications)
+    only_mail = Notifiers((mail,), {"mail": mail.outbox})
     try:
         events = read_events_conf(settings.paths.events_conf)
         if events is None:
-            return mail
+            return only_mail
         events.credentials()
     except ConfigError as error:
         log.error("No events are sent: %s", error)
-        return mail
+        return only_mail
     # Who sends no events need not carry what sends them.
     from ha.env.event_notifier import EventNotifier  # noqa: PLC0415
 
     log.info("Events go to %s", events.url)
-    return Notifiers((mail, EventNotifier(events, settings.paths.events_waiting)))
+    posted = EventNotifier(events, settings.paths.events_waiting)
+    return Notifiers((mail, posted), {"mail": mail.outbox, "events": posted.outbox})
 
 
 def network_probe(host: HostedEngineConf) -> network_probes.Probe:

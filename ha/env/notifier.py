@@ -9,9 +9,10 @@ import re
 import smtplib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ha.config import ConfigError
 from ha.env.mail import MailSettings, Refused, message_of, send
@@ -130,11 +131,26 @@ class FailureLog:
             log.error("%s: %s", self._what, one_line(why))
 
 
-class Notifiers:
-    """Several notifiers as one."""
+class Waiting(Protocol):
+    """What waits to be told, as an outbox has it."""
 
-    def __init__(self, notifiers: Sequence[Notifier]) -> None:
+    @property
+    def waiting(self) -> Sequence[object]:
+        """What nobody has taken yet."""
+
+    @property
+    def lost(self) -> int:
+        """For how many there was no room."""
+
+
+class Notifiers:
+    """Several notifiers as one; `outboxes` has what waits with them, by the name of the channel."""
+
+    def __init__(
+        self, notifiers: Sequence[Notifier], outboxes: Mapping[str, Waiting] | None = None
+    ) -> None:
         self._notifiers = tuple(notifiers)
+        self.outboxes = outboxes or {}
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Tell all of them."""

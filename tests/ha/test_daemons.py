@@ -3,10 +3,12 @@
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,8 +47,24 @@ def root() -> Iterator[Path]:
     agent_conf = Paths(folder).agent_conf
     agent_conf.parent.mkdir(parents=True, exist_ok=True)
     agent_conf.write_text("[timing]\nio_timeout_seconds=1\n")
+    Paths(folder).state.mkdir(parents=True)
+    Paths(folder).broker_conf.write_text(f"[metrics]\nlisten=127.0.0.1:{free_port()}\n")
     yield folder
     shutil.rmtree(folder)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def scraped(root: Path) -> str:
+    address = Paths(root).broker_conf.read_text().partition("listen=")[2].strip()
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as answer:
+        text: str = answer.read().decode()
+        return text
 
 
 @pytest.fixture
@@ -57,6 +75,17 @@ def broker(root: Path, sanlock_daemon: None) -> Iterator["subprocess.Popen[bytes
         wait_for(Paths(root).broker_socket, process)
         yield process
         process.kill()
+
+
+def lease_age_seconds(root: Path) -> float:
+    """Wait for it: sanlock sees its own lease at the first renewal."""
+    deadline = time.monotonic() + 30
+    while not (
+        age := re.search(r'lease_age_seconds{lockspace="whiteboard"} ([0-9.]+)\n', scraped(root))
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return float(age[1])
 
 
 def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
@@ -102,6 +131,11 @@ def test_a_broker_lives(root: Path, broker: "subprocess.Popen[bytes]") -> None:
     assert health["vm"] == "unknown"  # no libvirt here: a value, not a crash
     assert (values["network"], values["bridge"], values["storage-domain"]) == (1.0, False, True)
 
+    metrics = scraped(root)
+    assert 'hosted_engine_lease_held{lockspace="whiteboard"} 1.0\n' in metrics
+    assert lease_age_seconds(root) < 80  # sanlock would have given the lease up
+    assert 'hosted_engine_storage_seconds_count{operation="write"} 2.0\n' in metrics
+
     link.release_host_id()
     broker.send_signal(signal.SIGTERM)
     assert broker.wait(10) == 0
@@ -125,14 +159,14 @@ def test_a_killed_broker_leaves_nothing_in_the_way(
 ) -> None:
     broker.kill()
     broker.wait()
-    socket = Paths(root).broker_socket
-    assert socket.exists()
+    path = Paths(root).broker_socket
+    assert path.exists()
     argv = [sys.executable, "-c", CODE, str(root)]
     with subprocess.Popen(argv, cwd=Path(__file__).parents[2]) as second:
         deadline = time.monotonic() + 10
         while True:
             try:
-                assert BrokerLink(socket, 1).read_blocks([1]) == {}
+                assert BrokerLink(path, 1).read_blocks([1]) == {}
                 break
             except BrokerUnreachable:
                 assert time.monotonic() < deadline
