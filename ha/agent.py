@@ -27,7 +27,6 @@ from ha.publish import Publisher
 from ha.report import reporter_of
 from ha.telling import Telling
 from ha.turn import Turn, take_turn
-from ha.version import version
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class Agent:
             conf_on_shared_storage=host.conf_on_shared_storage,
         )
         self._publisher = Publisher(
-            host.host_id, world.hostname, host.conf_on_shared_storage, version()
+            host.host_id, world.hostname, host.conf_on_shared_storage, world.version
         )
         self._telling = Telling(world.env.broker, reporter_of(settings))
         self._anomalies = AnomalyWatch(

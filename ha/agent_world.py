@@ -1,7 +1,7 @@
 """What an agent works with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ha.agent_files import AgentFiles
@@ -12,6 +12,7 @@ from ha.core.facts import Memory, Monotonic, Observation
 from ha.core.score import CoreSettings
 from ha.env.ports import Env
 from ha.turn import Turn
+from ha.version import version
 
 
 class Recorder(Protocol):
@@ -40,7 +41,7 @@ class WatchMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The ports, the host's files and name, the agent's bell, and what it keeps."""
+    """The ports, the host's files and name, the agent's bell, what it keeps, and its version."""
 
     env: Env
     files: AgentFiles
@@ -48,3 +49,4 @@ class World:
     recorder: Recorder
     anomalies: WatchMemory
     hostname: str
+    version: str = field(default_factory=version)

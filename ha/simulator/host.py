@@ -17,6 +17,7 @@ from ha.simulator.site import VM_SPACE, WHITEBOARD_SPACE, Site
 from ha.simulator.storage import StoragePath
 from ha.simulator.time_sim import HostTime
 from ha.simulator.unit import AGENT, BROKER, Unit
+from ha.version import version
 
 SHUT_DOWN_SECONDS = 120.0
 """What systemd waits for the VM and the services, roughly."""
@@ -42,6 +43,7 @@ class SimHost:
         self.service: BrokerService | None = None
         self.paths: Paths | None = None
         self.commands: list[Process] = []
+        self.version = version()
         self.local_maintenance = False
         self.maintenance_since = 0.0
         self.thawed_at = -inf

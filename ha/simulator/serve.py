@@ -81,6 +81,7 @@ def serve_agent(host: "SimHost", run: Run) -> int:
         recorder=SimRecorder(host),
         anomalies=SimWatchMemory(host),
         hostname=host.name,
+        version=host.version,
     )
     try:
         Agent(world, settings_of(host)).run()

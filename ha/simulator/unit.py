@@ -25,10 +25,14 @@ BROKER = Manner("ovirt-ha-broker", 2.0, restart_always=False, stop_limit_seconds
 
 @dataclass(slots=True)
 class Run:
-    """One life of the service: `stop` asks its process to end, `over` is up when it has."""
+    """One life of the service: `stop` asks its process to end, `over` is up when it has.
+
+    `since` is when it began, in seconds since the beginning.
+    """
 
     process: Process
     over: SimFlag
+    since: float
     stop: Callable[[], None] = lambda: None
 
 
@@ -70,7 +74,7 @@ class Unit:
         self.wanted = True
         if self.run is None and self._boot is not None and not self._boot.over:
             process = Process(self.manner.name, self._host, self._boot)
-            self.run = run = Run(process, self._schedule.flag())
+            self.run = run = Run(process, self._schedule.flag(), self._schedule.now)
             self._schedule.spawn(process, self.manner.name, lambda: self._live(run))
 
     def stop(self) -> None:
