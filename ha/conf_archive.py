@@ -22,11 +22,14 @@ _NO_ARCHIVE = "There is no shared configuration"
 
 
 def pack(files: Mapping[str, str]) -> bytes:
-    """Return the archive's 20480 bytes; raises StorageError when the files need more."""
+    """Return the archive's 20480 bytes.
+
+    Raises StorageError when the files need more or are no text.
+    """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in MEMBERS:
-            content = files[name].encode("utf-8")
+            content = _encoded(name, files[name])
             info = tarfile.TarInfo(name)
             info.size, info.mode = len(content), 0o640
             archive.addfile(info, io.BytesIO(content))
@@ -35,6 +38,16 @@ def pack(files: Mapping[str, str]) -> bytes:
     if len(data) + 1024 > ARCHIVE_BYTES:
         raise StorageError(f"The shared configuration does not fit into {ARCHIVE_BYTES} bytes")
     return data.ljust(ARCHIVE_BYTES, b"\0")
+
+
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{name} cannot be written: {error.reason}") from error
+    if b"\0" in content:
+        raise StorageError(f"{name} cannot be written: it has NUL bytes")
+    return content
 
 
 def unpack(data: bytes) -> Mapping[str, str]:
@@ -52,6 +65,8 @@ def unpack(data: bytes) -> Mapping[str, str]:
             files[name] = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise StorageError(f"{_NO_ARCHIVE}: {name} is not UTF-8: {error}") from error
+        if b"\0" in content:
+            raise StorageError(f"{_NO_ARCHIVE}: {name} has NUL bytes: it was not written whole")
     missing = [name for name in MEMBERS if name not in files]
     if missing:
         raise StorageError(f"The shared configuration lacks {', '.join(missing)}")
