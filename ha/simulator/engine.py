@@ -191,6 +191,13 @@ class Libvirt:
         self.parts.told(f"stopped: {reason.value}")
         self.tell(VmSighting(VmState.DOWN, reason))
 
+    def vanish(self) -> None:
+        """Have the VM be gone without a word, as one that ended while libvirt was restarted."""
+        if self.vm is not None:
+            self.vm = None
+            self.parts.sanlock.release(self._engine.lease, self.lease_lost)
+            self.parts.told("is gone")
+
     def lease_lost(self) -> None:
         """End the VM, as sanlock does when its lease is lost."""
         vm = self.vm

@@ -70,6 +70,12 @@ def _kill_vm(hosts: Hosts) -> None:
             host.libvirt.end(StopReason.FAILED)
 
 
+def _vanish(hosts: Hosts) -> None:
+    for host in hosts:
+        if host.on:
+            host.libvirt.vanish()
+
+
 def _sicken(hosts: Hosts, *, broken: bool = False) -> None:
     """Stop the engine's service in the VM; `broken`: on the VM's disk, so in its next boots too."""
     hosts[0].site.engine.broken |= broken
@@ -172,6 +178,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("freeze HOST", "it hangs whole; its watchdog does not", lambda _, host: host.freeze()),
     Fault("thaw HOST", "it goes on", lambda _, host: host.thaw()),
     Fault("kill-vm", "the engine VM's emulator is killed", _kill_vm),
+    Fault("vanish-vm", "the engine VM is gone, and libvirt tells nobody", _vanish),
     Fault("stop-engine", "the engine's service in the running VM stops", _sicken),
     Fault(
         "break-engine",
