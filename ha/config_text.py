@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
         if len(data) > LONGEST_BYTES:
             raise ConfigError(path, "file", f"is longer than {LONGEST_BYTES} bytes", remedy)
         return data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8, or a name that no file has
         raise ConfigError(path, "file", f"cannot be read: {error}", remedy) from error
 
 

@@ -5,6 +5,7 @@ on the host id must be free to take, so the host does not run) and the `stopped`
 overrides by name.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,6 +22,7 @@ from ha.storage_domain import StorageDomain, StorageError
 
 # A live host writes every turn; two and a half turns without a write are not a coincidence.
 WATCHED_TURNS = 2.5
+_HOST_ID = re.compile("[0-9]{1,9}")
 NOT_DONE = "The metadata was not cleaned."
 
 
@@ -49,7 +51,7 @@ def clean_metadata(host: Host, options: Mapping[str, str]) -> None:
 def _host_id(given: str | None, own: int) -> int:
     if given is None:
         return own
-    if not given.isdecimal() or not 1 <= int(given) <= MAX_HOST_ID:
+    if not _HOST_ID.fullmatch(given) or not 1 <= int(given) <= MAX_HOST_ID:
         raise Refused(f"Invalid value '{given}' for --host-id: 1 to {MAX_HOST_ID} is possible")
     return int(given)
 

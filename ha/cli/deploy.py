@@ -89,5 +89,5 @@ def _keep(host: Host, answers: Mapping[str, Answer], places: list[Path]) -> None
     for place in places:
         try:
             write_whole(place, text, mode=0o640)
-        except OSError as error:
-            host.complain(f"The answers could not be kept: {place}: {error.strerror}")
+        except (OSError, ValueError) as error:
+            host.complain(f"The answers could not be kept: {place}: {error}")
