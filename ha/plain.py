@@ -6,7 +6,9 @@ def one_line(text: str, most_bytes: int | None = None) -> str:
 
     A peer's name comes from the whiteboard, where anything may stand.
     """
-    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    plain = " ".join(text.split())
     encoded = plain.encode()
     if most_bytes is None or len(encoded) <= most_bytes:
         return plain

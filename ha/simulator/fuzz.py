@@ -130,10 +130,10 @@ def run_one(seed: int, *, keep_log: bool = False) -> Outcome:
 
 
 def _run(cluster: Cluster, random: Random) -> Iterator[str]:
-    cluster.run_until(random.uniform(0.0, 240.0))
+    cluster.run_until(random.uniform(0.0, 360.0))
     for _ in range(random.randint(1, 6)):
         cluster.do(_filled(random.choice(FAULTS), cluster, random))
-        longest_seconds = random.choice((0.0, 3.0, 15.0, 60.0, 150.0))
+        longest_seconds = random.choice((0.0, 3.0, 15.0, 60.0, 150.0, 300.0))
         cluster.run_until(cluster.now + longest_seconds * random.random())
     well = _heal(cluster, random)
     limit_seconds = bound_seconds(cluster.plan)

@@ -62,6 +62,7 @@ class StoragePath:
         self._random = random
         self._back = schedule.flag()
         self._back.set()
+        self._fast = schedule.flag()
         self._under_way: list[tuple[int, bytes]] = []
         self._hung = {READERS: 0, WRITERS: 0}
         self.slow_seconds = 0.0
@@ -99,6 +100,8 @@ class StoragePath:
         """Let requests come back, and land the writes that hung."""
         self._back.set()
         self.refuses, self.slow_seconds = False, 0.0
+        self._fast.set()
+        self._fast = self._schedule.flag()
         self._hung = {READERS: 0, WRITERS: 0}
         self._land()
 
@@ -149,7 +152,9 @@ class StoragePath:
         if not self._back.is_set():
             self._hung[most] += 1  # for good: who gives up leaves a hanging thread behind
             self._back.wait()
-        self._schedule.sleep(self.delay_seconds)
+        if self.slow_seconds:
+            self._fast.wait(self.slow_seconds)
+        self._schedule.sleep(REQUEST_SECONDS)
         if self.refuses:
             raise WhiteboardFailed("whiteboard: Input/output error")
 
