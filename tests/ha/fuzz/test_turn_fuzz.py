@@ -1,6 +1,6 @@
 """A whole turn of the core on a hostile whiteboard: it decides, and as without the block."""
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ha.core.facts import Memory, Monotonic
@@ -28,7 +28,7 @@ def peers_block(now: int) -> bytes:
     return encode_record(record)  # type: ignore[arg-type]
 
 
-@fuzz
+@settings(fuzz, max_examples=40)
 @given(raw=st.one_of(
     st.binary(max_size=4096),
     st.tuples(st.integers(0, 11), texts.filter(lambda text: "|" not in text)).map(
