@@ -5,13 +5,13 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from ha.config import ConfigError, Paths
 from ha.daemon_log import crash_loudly, set_up_log
 from ha.replay import replay_main
 from ha.replay_text import explain_main
-from ha.simulator.simulate import add_arguments as add_simulate
 from ha.whiteboard_show import show_main
 
 FAILURE = 1
@@ -34,7 +34,11 @@ def _parser() -> argparse.ArgumentParser:
         daemon = verbs.add_parser(name, help=f"the daemon: {says}")
         daemon.set_defaults(run=_serve, daemon=name)
     _add_replay(verbs.add_parser("replay", help="decide again what was recorded, and say why"))
-    add_simulate(verbs.add_parser("simulate", help="run a scenario, or predict what happens if"))
+    if find_spec("ha.simulator"):  # which is not installed on hosts
+        from ha.simulator.simulate import add_arguments as add_simulate  # noqa: PLC0415
+
+        help_ = "run a scenario, or predict what happens if"
+        add_simulate(verbs.add_parser("simulate", help=help_))
     whiteboard = verbs.add_parser("whiteboard", help="look at a whiteboard")
     show = whiteboard.add_subparsers(required=True, metavar="VERB").add_parser(
         "show", help="print its blocks, each judged on its own"

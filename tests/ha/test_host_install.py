@@ -54,6 +54,21 @@ def test_the_command_tells_the_installed_version(
     assert (done.returncode, done.stdout) == (0, f"{told}\n")
 
 
+def test_the_daemons_and_the_command_import_only_what_is_installed(installed: Path) -> None:
+    pytest.importorskip("sanlock")
+    pytest.importorskip("libvirt")
+    library = installed / "usr/lib/hosted-engine-runbooks"
+    code = "import ha.__main__, ha.daemons, ha.cli.__main__; ha.__main__.main(['--help'])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(library)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("name", "restart"), [("broker", "on-failure"), ("agent", "always")])
 def test_units(installed: Path, name: str, restart: str) -> None:
     unit = unit_of(installed / f"lib/systemd/system/ovirt-ha-{name}.service")
