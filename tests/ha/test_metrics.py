@@ -59,6 +59,11 @@ def test_values_survive_the_way(value: float) -> None:
     assert read(exposition([sample("score", value)])) == {"score{}": float(value)}
 
 
+def test_values_without_digits_are_written_as_the_format_says() -> None:
+    text = exposition([sample("score", v) for v in (math.inf, -math.inf, math.nan)])
+    assert [line.split(" ")[1] for line in text.splitlines()[2:]] == ["+Inf", "-Inf", "NaN"]
+
+
 def test_no_number_is_no_number() -> None:
     assert math.isnan(read(exposition([sample("score", math.nan)]))["score{}"])
 

@@ -104,6 +104,14 @@ def test_without_the_lease_it_has_no_age(bench: Bench) -> None:
     assert "lease_age_seconds{lockspace=whiteboard}" not in found
 
 
+def test_while_the_lease_is_being_left_it_has_no_age(bench: Bench) -> None:
+    bench.service.lock_host_id()
+    bench.world.lockspace.in_progress = True
+    found = bench.scrape()
+    assert found["host_lease_state{host_id=7,lockspace=whiteboard,state=live}"] == 1
+    assert "lease_age_seconds{lockspace=whiteboard}" not in found
+
+
 def test_a_sanlock_that_fails_costs_its_metrics_only(bench: Bench) -> None:
     bench.world.lockspace.trouble = [LockspaceFailed("no daemon")]
     found = bench.scrape()

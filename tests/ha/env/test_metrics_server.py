@@ -57,6 +57,7 @@ def test_what_is_no_request_disturbs_nobody(server: MetricsServer, line: bytes) 
 def test_who_says_nothing_is_hung_up_on(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert 0 < metrics_server._Request.timeout <= 10
     monkeypatch.setattr(metrics_server._Request, "timeout", 0.2)
     with socket.create_connection(("127.0.0.1", server.server_port), 10) as client:
         assert client.recv(1) == b""
@@ -99,10 +100,11 @@ def test_an_error_ends_the_request_and_not_the_broker(
 
 def test_an_address_of_the_newer_kind() -> None:
     try:
-        server = MetricsServer(("::1", 0), lambda: "score 1\n")
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
     except OSError:
         pytest.skip("no IPv6 here")
-    with server:
+    with MetricsServer(("::1", 0), lambda: "score 1\n") as server:
         server.start()
         with socket.create_connection(("::1", server.server_port), 10) as client:
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
