@@ -40,8 +40,9 @@ class AnomalySettings:
     """A host that has just started has no score yet."""
     forgotten_maintenance_seconds: float = 4 * 3600.0
     """Global maintenance that lasts so long may have been forgotten."""
-    two_vms_seconds: float = 30.0
-    """After a migration the host that was left says "up" for a turn more."""
+    two_vms_seconds: float = 75.0
+    """After a migration the host that was left says "up" for a turn more, and for a minute a dead
+    host looks alive with its old record when a write of it that hung lands at last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,9 +129,17 @@ def test_our_own_block_written_by_somebody_else(
 
 def test_two_hosts_that_claim_the_vm(host: Host) -> None:
     host.broker.values["engine-health"] = UP
-    steps = [lambda: peers_write(host, **UP)] * 14
+    steps = [lambda: peers_write(host, **UP)] * 16
     host.run(*steps)
     assert anomalies(host) == ["anomaly.two-vms"]
+
+
+def test_an_old_claim_that_lands_late_is_no_second_vm(host: Host) -> None:
+    """A write that hung with the storage: one more change, and then silence."""
+    host.broker.values["engine-health"] = UP
+    steps = [lambda: None] * 6 + [lambda: peers_write(host, **UP)] + [lambda: None] * 13
+    host.run(lambda: peers_write(host, **UP), *steps)
+    assert anomalies(host) == []
 
 
 def test_forgotten_maintenance(host: Host) -> None:
