@@ -158,7 +158,7 @@ def test_a_write_that_storage_refuses(stored: SimHost, monkeypatch: pytest.Monke
     assert stored.sanlock.joined == {}
 
 
-@pytest.mark.parametrize("host_id", ["0", "2001", "x", "-1"])
+@pytest.mark.parametrize("host_id", ["0", "2001", "x", "-1", "٣", "1_0", "9" * 400])
 def test_host_ids_that_cannot_be(stored: SimHost, host_id: str) -> None:
     assert stored.run("--clean-metadata", f"--host-id={host_id}") == 1
     assert "1 to 2000" in stored.complained

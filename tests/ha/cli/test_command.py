@@ -1,10 +1,14 @@
 """The command line itself: messages and exit codes as upstream's users know them."""
 
+from pathlib import Path
+
 import pytest
 
+from ha.cli.usage import VERBS
 from ha.storage_domain import storage_domain_of
 from tests.ha.cli.sim import SimHost
 
+PAGE = Path(__file__).parents[3] / "docs" / "hosted-engine.md"
 NEED_DEPLOYMENT = [
     *("--vm-start", "--vm-start-paused", "--vm-shutdown", "--vm-poweroff"),
     *("--vm-status", "--check-liveliness"),
@@ -27,6 +31,13 @@ def test_help(bare: SimHost) -> None:
 def test_help_on_a_verb(bare: SimHost) -> None:
     assert bare.run("--vm-start", "--help") == 0
     assert bare.said.startswith("Usage: hosted-engine --vm-start [--vm-conf=<file>]")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_told_of(bare: SimHost, verb: str) -> None:
+    assert bare.run("--help") == 0
+    assert f"--{verb}" in bare.said
+    assert f"`--{verb}`" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("option", ["--no-such", "vm-status", "-h"])
