@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ha.config_broker import secret_in
 
-# The same lines as upstream's template has, for a host without one.
+# For a host without the file that ha/host/install puts there; the same text.
 TEMPLATE = """From: {source-email}
 To: {destination-emails}
 Subject: Hosted engine: {detail} on {hostname}

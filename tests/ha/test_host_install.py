@@ -10,6 +10,7 @@ import pytest
 
 from ha.agent_run import STOP_LIMIT_SECONDS
 from ha.broker import LEAVE_SECONDS
+from ha.env.mail import TEMPLATE
 from ha.execute import END_GRACE_SECONDS, START_GRACE_SECONDS
 from ha.host_lease import BUSY_SECONDS
 from ha.rpc import RELEASE_SECONDS, TIMEOUT_SECONDS
@@ -34,6 +35,16 @@ def test_files(installed: Path) -> None:
     assert (library / "cli/__main__.py").is_file()
     assert not (library / "simulator").exists()
     assert os.access(installed / "usr/sbin/hosted-engine", os.X_OK)
+
+
+def test_the_text_of_mails_is_there_and_an_operators_own_stays(tmp_path: Path) -> None:
+    argv = ["ha/host/install", str(tmp_path)]
+    subprocess.run(argv, cwd=PROJECT, check=True)
+    text = tmp_path / "etc/ovirt-hosted-engine-ha/notifications/state_transition.txt"
+    assert text.read_text() == TEMPLATE
+    text.write_text("Subject: ours\n\n{detail}")
+    subprocess.run(argv, cwd=PROJECT, check=True)
+    assert text.read_text() == "Subject: ours\n\n{detail}"
 
 
 @pytest.mark.parametrize(("given", "told"), [([], "0.1.0"), (["2.0-1"], "2.0-1")])
