@@ -68,6 +68,10 @@ def _scores(memory: Memory, facts: Facts) -> str:
     return f"{peer.hostname} has {peer.score}, this host {memory.score}"
 
 
+def _lease(_memory: Memory, facts: Facts) -> str:
+    return f"the VM's lease is {facts.local.lease.state.value}"
+
+
 def _is_off(_memory: Memory, _facts: Facts) -> str:
     return "it is off"
 
@@ -88,6 +92,7 @@ SAYINGS: Mapping[g.Guard, Saying] = {
     g.best_engine_up_on_a_peer: _best_engine,
     g.best_engine_not_here: _best_engine,
     g.liveness_unknown: lambda _memory, _facts: "it is known who is alive",
+    g.lease_held_by_a_live_peer: _lease,
     g.no_peer_scores_higher: _scores,
     g.peer_scores_much_higher: lambda memory, facts: (
         f"{_scores(memory, facts)}; {facts.timing.restart_threshold} more would do"

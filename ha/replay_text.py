@@ -9,6 +9,7 @@ from typing import TextIO
 
 from ha.core.facts import EngineStatus, Facts, Local, State
 from ha.core.states import limit_of
+from ha.core.vm_lease import UNKNOWN_LEASE
 from ha.explain import passed_over
 from ha.plain import one_line
 from ha.recording import BadRecording, decision_of
@@ -144,6 +145,7 @@ def _gist(one: Replayed) -> tuple[object, ...]:
         tuple(penalty.name for penalty in turn.penalties if penalty.points != 0),
         (local.engine.vm, local.engine.health, local.engine.detail),
         (local.maintenance, one.seen.global_maintenance),
+        local.lease,
         tuple(sorted(peers, key=lambda peer: peer[0])),
         turn.facts.liveness_known,
         turn.memory.retries,
@@ -158,6 +160,10 @@ def _sights(one: Replayed) -> Iterator[tuple[str, str]]:
         yield "global", "global maintenance on"
     if facts.local.maintenance:
         yield "local", "local maintenance on"
+    lease = facts.local.lease
+    if lease != UNKNOWN_LEASE:
+        owner = "" if lease.owner is None else f", of host id {lease.owner}"
+        yield "lease", f"lease of the VM {lease.state.value}{owner}"
     yield from _host_sights(facts.local)
     yield from _peer_sights(one, facts)
 
