@@ -108,13 +108,20 @@ def _real_host() -> Host:
         new_uuid=lambda: str(uuid.uuid4()),
         stamp=lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         kvm=kvm_usable,
-        say=lambda line: print(line, flush=True),
+        say=lambda line: print(_shown(line), flush=True),
         complain=_complain,
     )
 
 
 def _complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(_shown(line), file=sys.stderr, flush=True)
+
+
+def _shown(text: str) -> str:
+    """A text of other hosts and of files, without what would steer this terminal."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text
+    )
 
 
 if __name__ == "__main__":

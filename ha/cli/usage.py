@@ -84,7 +84,10 @@ VERBS = {
         needs_deployed=False,
     ),
     "check-liveliness": Verb(
-        check_liveliness, "--check-liveliness", "Check the liveliness page of the engine."
+        check_liveliness,
+        "--check-liveliness",
+        "Check the liveliness page of the engine. Exit code 2: it is not known which page.",
+        needs_deployed=False,
     ),
     "connect-storage": Verb(
         connect_storage, "--connect-storage", "Connect the hosted engine storage domain."

@@ -11,7 +11,7 @@ from tests.ha.cli.sim import SimHost
 PAGE = Path(__file__).parents[3] / "docs" / "hosted-engine.md"
 NEED_DEPLOYMENT = [
     *("--vm-start", "--vm-start-paused", "--vm-shutdown", "--vm-poweroff"),
-    *("--vm-status", "--check-liveliness"),
+    "--vm-status",
     *("--connect-storage", "--disconnect-storage", "--set-maintenance", "--clean-metadata"),
     *("--reinitialize-lockspace", "--add-console-password", "--console"),
     *("--get-shared-config", "--set-shared-config"),
@@ -108,6 +108,13 @@ def test_check_liveliness(host: SimHost) -> None:
     host.healthy = False
     assert host.run("--check-liveliness") == 1
     assert host.complained == "Hosted Engine is not up!"
+
+
+def test_check_liveliness_without_a_configuration(bare: SimHost) -> None:
+    assert bare.run("--check-liveliness") == 2
+    assert "hosted-engine.conf: file: does not exist" in bare.complained
+    bare.write(bare.paths.hosted_engine_conf, "\0")
+    assert bare.run("--check-liveliness") == 2
 
 
 def test_check_liveliness_without_a_name(host: SimHost) -> None:
