@@ -83,6 +83,13 @@ def test_text(cluster: SimHost) -> None:
     assert cluster.err == []
 
 
+def test_why_a_host_does_nothing_is_shown(cluster: SimHost) -> None:
+    why = "why=Engine down, local host does not have best score [EngineDown/otherwise]"
+    cluster.broker.blocks[2] = record(2, DOWN, extra=f"{EXTRA}penalties=network 800\n{why}\n")
+    assert cluster.run("--vm-status") == 0
+    assert f"\n\tpenalties=network 800\n\t{why}\n" in cluster.said
+
+
 def test_text_says_global_maintenance_before_and_after(cluster: SimHost) -> None:
     cluster.broker.blocks[0] = encode_global(True)
     assert cluster.run("--vm-status") == 0
