@@ -62,7 +62,9 @@ class Folder:
             _sized(place, LOCKSPACE_BYTES)
             with place.open("r+b") as file:
                 file.write(area_of(name))
-        for volume in (domain.metadata, domain.lockspace):
+        for volume in (domain.configuration, domain.engine_disk):
+            _sized(domain.place(volume), BLOCK_BYTES)
+        for volume in domain.volumes:
             _link(domain.prepared(volume), domain.place(volume))
         for link, volume in domain.links.items():
             _link(link, domain.prepared(volume))
