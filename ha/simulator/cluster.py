@@ -66,11 +66,7 @@ class Cluster:
         self._site.schedule.run_until(self.now)
         if not running.over.is_set():
             raise CommandHangs(f"{host}: hosted-engine {' '.join(argv)}: no end")
-        answer = running.answer
-        self._say(
-            host, "command", f"exit code {answer.exit_code}\n{answer.out}{answer.err}".strip()
-        )
-        return answer
+        return running.answer
 
     def start_command(
         self, host: SimHost, argv: Sequence[str], environment: Mapping[str, str] | None = None

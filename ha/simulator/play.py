@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ha.simulator.cluster import Cluster
+from ha.simulator.deployed import furnish
+from ha.simulator.door.folder import Folder
 from ha.simulator.onlooker import Onlooker, timeline_of
 from ha.simulator.scenario import NOWHERE, Event, Expectation, Scenario
 from ha.simulator.site import Line
@@ -28,27 +32,51 @@ class Played:
 
 def play(scenario: Scenario, *, looked_at: bool = False) -> Played:
     """Run a scenario. Raises SimulationError."""
+    with TemporaryDirectory(prefix="scenario-") as folder:
+        with cluster_of(scenario, Path(folder)) as cluster:
+            played = _play(scenario, cluster, looked_at=looked_at)
+        # What a command says of files stands below this folder here, and below / on a host.
+        hide = re.compile(re.escape(folder) + r"/(machines/\w+|shared)")
+        lines = tuple(replace(line, text=hide.sub("", line.text)) for line in played.lines)
+    return replace(played, lines=lines)
+
+
+def cluster_of(scenario: Scenario, path: Path) -> Cluster:
+    """Return the scenario's cluster; with files below an empty folder if commands are run."""
+    if not any(event.command for event in scenario.events):
+        return Cluster(scenario.plan)
+    folder = Folder(path)
+    cluster = Cluster(scenario.plan, folder.make_shared(scenario.plan.hosts))
+    for host in cluster.hosts:
+        folder.make_machine(host.name)
+        furnish(host, folder.machine(host.name))
+    return cluster
+
+
+def _play(scenario: Scenario, cluster: Cluster, *, looked_at: bool) -> Played:
     wrong: list[str] = []
-    with Cluster(scenario.plan) as cluster:
-        looks = Onlooker(cluster) if looked_at else None
-        run_until = looks.run_until if looks else cluster.run_until
-        steps: list[Event | Expectation] = [*scenario.events, *scenario.expect]
-        for step in sorted(steps, key=lambda step: step.at_seconds):
-            run_until(step.at_seconds)
-            if isinstance(step, Expectation):
-                wrong += unmet(cluster, step)
-            elif step.do:
-                cluster.do(step.do)
-            else:
-                cluster.command(step.host, *step.command)
-        run_until(scenario.until_seconds)
-        return Played(
-            lines=tuple(
-                line for line in cluster.log if line.at_seconds >= scenario.told_from_seconds
-            ),
-            wrong=(*cluster.invariants.broken, *wrong),
-            timeline=timeline_of(scenario.title, looks) if looks else None,
-        )
+    looks = Onlooker(cluster) if looked_at else None
+    run_until = looks.run_until if looks else cluster.run_until
+    steps: list[Event | Expectation] = [*scenario.events, *scenario.expect]
+    for step in sorted(steps, key=lambda step: step.at_seconds):
+        run_until(step.at_seconds)
+        if isinstance(step, Expectation):
+            wrong += unmet(cluster, step)
+        elif step.do:
+            cluster.do(step.do)
+        else:
+            cluster.command(step.host, *step.command)
+    run_until(scenario.until_seconds)
+    begin = scenario.told_from_seconds
+    return Played(
+        lines=tuple(line for line in cluster.log if line.at_seconds >= begin),
+        wrong=(*cluster.invariants.broken, *wrong),
+        timeline=_timeline(scenario, looks) if looks else None,
+    )
+
+
+def _timeline(scenario: Scenario, looks: Onlooker) -> Timeline:
+    return timeline_of(scenario.title, looks, since_seconds=scenario.told_from_seconds)
 
 
 def unmet(cluster: Cluster, expected: Expectation) -> Iterator[str]:
