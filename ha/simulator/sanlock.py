@@ -195,7 +195,7 @@ class Sanlock:
         for host_id, slot in space.area.slots.items():
             seen = space.seen.get(host_id)
             stands = seen and (seen.timestamp, seen.generation) == (slot.timestamp, slot.generation)
-            if not stands:
+            if not stands and slot.generation:
                 space.seen[host_id] = Seen(slot.timestamp, slot.generation, self._schedule.now)
 
     def _lose(self, space: Space) -> None:

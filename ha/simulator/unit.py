@@ -34,6 +34,7 @@ class Run:
     over: SimFlag
     since: float
     stop: Callable[[], None] = lambda: None
+    stopping: bool = False
 
 
 Main = Callable[[Run], int]
@@ -70,7 +71,7 @@ class Unit:
             self.start()
 
     def start(self) -> None:
-        """Start it, if it does not run."""
+        """Start it, if it does not run; one that is being stopped is started when it has ended."""
         self.wanted = True
         if self.run is None and self._boot is not None and not self._boot.over:
             process = Process(self.manner.name, self._host, self._boot)
@@ -82,6 +83,7 @@ class Unit:
         self.wanted = False
         run = self.run
         if run is not None:
+            run.stopping = True
             run.stop()
             limit = self.manner.stop_limit_seconds
             self._schedule.after(limit, lambda: self._overdue(run), self._boot)
@@ -110,6 +112,9 @@ class Unit:
             self.run = None
         if not self.wanted:
             self._told(f"{self.manner.name} has stopped")
+        elif run.stopping:
+            self._told(f"{self.manner.name} has stopped and is started again")
+            self.start()
         elif self.manner.restart_always or code:
             self._told(f"{self.manner.name} ended; systemd starts it again")
             self._schedule.after(self.manner.restart_seconds, self._again, self._boot)

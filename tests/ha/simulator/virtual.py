@@ -1,0 +1,83 @@
+"""Simulated ports for tests that call them as if they were real ones."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from ha.env.ports import EnvError
+from ha.simulator.leases import MemoryArea
+from ha.simulator.processes import Boot, Process
+from ha.simulator.sanlock import Sanlock
+from ha.simulator.schedule import Schedule
+from ha.simulator.storage import Storage, StoragePath
+from ha.simulator.time_sim import HostTime
+
+LONGEST_SECONDS = 10_000.0
+
+
+class Virtual:
+    """Makes each call of a port in a task, and lets the time pass until it comes back."""
+
+    def __init__(self, schedule: Schedule, port: object) -> None:
+        self._schedule = schedule
+        self._port = port
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._port, name)
+        return lambda *args, **kwargs: in_task(self._schedule, lambda: method(*args, **kwargs))
+
+
+def in_task(schedule: Schedule, call: Callable[[], Any]) -> Any:
+    """Make a call in a task; return what it gives, raise what it raises."""
+    results: list[Any] = []
+    errors: list[Exception] = []
+    over = schedule.flag()
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except (EnvError, ValueError) as error:
+            errors.append(error)
+        over.set()
+
+    schedule.spawn(Process("test", "host1", Boot()), "test", run)
+    over.wait(LONGEST_SECONDS)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class Bench:
+    """A storage with one lockspace, and hosts with a sanlock each."""
+
+    def __init__(self, io_seconds: float = 10.0) -> None:
+        self.schedule = Schedule()
+        self.storage = Storage()
+        self.area = MemoryArea("he")
+        self.io_seconds = io_seconds
+        self.paths: dict[str, StoragePath] = {}
+        self.boots: dict[str, Boot] = {}
+
+    def sanlock(self, name: str) -> Sanlock:
+        """Boot a host; another of the same name loses its power."""
+        if name in self.boots:
+            self.boots[name].over = True
+        boot = self.boots[name] = Boot()
+        path = StoragePath(self.schedule, self.storage, name, Random(0))
+        self.paths.setdefault(name, path)
+        return Sanlock(
+            self.schedule,
+            name,
+            self.paths[name],
+            boot=boot,
+            time=HostTime(self.schedule, 1000.0 * (1 + len(self.boots))),
+            io_seconds=self.io_seconds,
+        )
+
+    def power_off(self, name: str) -> None:
+        """Cut a host's power."""
+        self.boots[name].over = True
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.schedule.run_until(self.schedule.now + seconds)
