@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import backup, maintenance, services, zeroing
+from tasks import backup, maintenance, restore, services, zeroing
 from tasks.checks import require_acting_host
 from tasks.metadata import Target, Volume
 from tasks.recorded import Outcome, Recorded
@@ -215,7 +215,7 @@ def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     made = backup.back_up_whiteboard.function(quiet, BACKUPS)
     before = cluster.file.read_bytes()
     zeroing.write_zeros.function(quiet, approved(ALL, made))
-    assert backup.restore_backup.function(quiet, made) is Outcome.CHANGED
+    assert restore.restore_backup.function(quiet, made) is Outcome.CHANGED
     assert cluster.file.read_bytes() == before
     assert in_a_new_run(backup.restore_backup, quiet, made) is Outcome.ALREADY
     backup.prove_restored.function(quiet, made)
