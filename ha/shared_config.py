@@ -68,10 +68,10 @@ def edited(kind: str, text: str, key: str, value: str) -> str:
     if kind != "broker":
         return _joined(_edit(lines, key, value, _plain_key))
     section, _, option = key.partition(".")
-    first, end = _section(lines, section)
-    if first == len(lines):
+    if (place := _section(lines, section)) is None:
         lines += ["", f"[{section}]"]
-        first = end = len(lines)
+        place = len(lines), len(lines)
+    first, end = place
     within = _edit(lines[first:end], option, value, _option)
     return _joined([*lines[:first], *within, *lines[end:]])
 
@@ -106,10 +106,10 @@ def _option(line: str) -> str:
     return "" if line.lstrip().startswith(("#", ";")) else _OPTION.split(line)[0].strip().lower()
 
 
-def _section(lines: list[str], name: str) -> tuple[int, int]:
-    """Return where a section's lines begin and end; both behind the last line if it is missing."""
+def _section(lines: list[str], name: str) -> tuple[int, int] | None:
+    """Return where a section's lines begin and end; None if it is missing."""
     headers = [at for at, line in enumerate(lines) if _HEADER.fullmatch(line)]
     for at, end in zip(headers, [*headers[1:], len(lines)], strict=True):
         if lines[at].strip() == f"[{name}]":
             return at + 1, end
-    return len(lines), len(lines)
+    return None
