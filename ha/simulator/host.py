@@ -114,15 +114,14 @@ class SimHost:
         """Whether an engine VM executes here now."""
         return self.on and not self.boot.frozen and self.libvirt.running
 
-    @property
-    def holds_whiteboard_lease(self) -> bool:
-        """Whether it holds the lease on its host id in the whiteboard's lockspace."""
-        return self._holds(WHITEBOARD_SPACE)
+    def holds_whiteboard_lease(self, host_id: int) -> bool:
+        """Whether it holds the lease on a host id in the whiteboard's lockspace."""
+        return self._holds(WHITEBOARD_SPACE, host_id)
 
     @property
     def can_hold_vm(self) -> bool:
         """Whether it could take the engine VM's lease."""
-        return self._holds(VM_SPACE) and self.path.works
+        return self._holds(VM_SPACE, self.host_id) and self.path.works
 
     def set_local_maintenance(self, on: bool) -> None:
         """Write ha.conf."""
@@ -212,9 +211,9 @@ class SimHost:
             self.libvirt.vm = None
             self._vm_told(f"stopped: {StopReason.FAILED.value}")
 
-    def _holds(self, space_name: str) -> bool:
+    def _holds(self, space_name: str, host_id: int) -> bool:
         space = self.sanlock.spaces.get(space_name)
-        return space is not None and space.host_id == self.host_id and space.held is True
+        return space is not None and space.host_id == host_id and space.held is True
 
     def _vm_told(self, text: str) -> None:
         self.site.say(self.name, "vm", text)
