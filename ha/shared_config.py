@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from ha.config_broker import EMAIL_KEYS, METRICS_KEYS, SECTIONS, broker_conf_of
@@ -109,7 +110,7 @@ def _option(line: str) -> str:
 def _section(lines: list[str], name: str) -> tuple[int, int] | None:
     """Return where a section's lines begin and end; None if it is missing."""
     headers = [at for at, line in enumerate(lines) if _HEADER.fullmatch(line)]
-    for at, end in zip(headers, [*headers[1:], len(lines)], strict=True):
+    for at, end in pairwise([*headers, len(lines)]):
         if lines[at].strip() == f"[{name}]":
             return at + 1, end
     return None
