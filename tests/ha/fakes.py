@@ -8,7 +8,7 @@ from pathlib import Path
 from ha.config import AgentConf, BrokerConf, HostedEngineConf, Paths, Settings
 from ha.core.record import GLOBAL_BLOCK, Record, encode_global, encode_record, judge_block
 from ha.core.sighting import VmSighting, VmState
-from ha.env.ports import BrokerError, BrokerUnreachable, EnvError, LiveHosts
+from ha.env.ports import BrokerError, BrokerUnreachable, EnvError, LiveHosts, Report
 from ha.execute import ConfUnavailable
 
 HOST_ID = 1
@@ -85,7 +85,7 @@ class FakeBroker:
     joining: float = 0.0  # how many calls it takes to lock
     trouble: EnvError | None = None
     live: tuple[int, ...] = ()
-    reports: list[Mapping[str, object] | None] = field(default_factory=list)
+    reports: list[Report | None] = field(default_factory=list)
     released: int = 0
     notes: list[str] = field(default_factory=list)
     since: list[float] = field(default_factory=list)
@@ -102,9 +102,7 @@ class FakeBroker:
         self._check()
         return dict(self.values)
 
-    def set_live_hosts(
-        self, host_ids: Sequence[int], report: Mapping[str, object] | None = None
-    ) -> None:
+    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
         self._check()
         self.live = tuple(host_ids)
         self.reports.append(report)
@@ -225,31 +223,26 @@ UNREACHABLE = BrokerUnreachable("no broker")
 def settings_for(root: Path, host_id: int = HOST_ID, *, configured: bool = True) -> Settings:
     """What a deployed host is told."""
     uuid = "11111111-1111-1111-1111-111111111111"
+    uuids = (
+        *("vmid", "sd_uuid", "metadata_image_uuid", "metadata_volume_uuid", "lockspace_image_uuid"),
+        *("lockspace_volume_uuid", "conf_image_uuid", "conf_volume_uuid", "vm_disk_id"),
+        *("vm_disk_vol_id", "connection_uuid"),
+    )
     host = HostedEngineConf(
         host_id=host_id,
-        vmid=uuid,
         fqdn="engine.lab",
         storage="nfs.lab:/he",
         domain_type="nfs",
-        sd_uuid=uuid,
-        metadata_image_uuid=uuid,
-        metadata_volume_uuid=uuid,
-        lockspace_image_uuid=uuid,
-        lockspace_volume_uuid=uuid,
-        conf_image_uuid=uuid,
-        conf_volume_uuid=uuid,
-        vm_disk_id=uuid,
-        vm_disk_vol_id=uuid,
         gateway="10.0.0.1",
         bridge="ovirtmgmt",
         network_test="none",
         tcp_t_address="",
         tcp_t_port=None,
         sp_uuid="00000000-0000-0000-0000-000000000000",
-        connection_uuid=uuid,
         console="vnc",
         mnt_options="",
         configured=configured,
         values={},
+        **dict.fromkeys(uuids, uuid),
     )
     return Settings(Paths(root), host, AgentConf(), BrokerConf())

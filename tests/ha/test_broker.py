@@ -170,14 +170,6 @@ def test_the_list_of_live_hosts_has_an_age(broker: Broker, world: BrokerWorld) -
     assert (live.host_ids, live.age_seconds) == ((7, 8), 90.0)
 
 
-def test_a_report_is_kept_with_the_list(world: BrokerWorld) -> None:
-    service = BrokerService(world.env, HOST_ID, interval_seconds=3600)
-    service.set_live_hosts([7], {"state": "EngineUp"})
-    assert service.live_hosts().report == {"state": "EngineUp"}
-    service.set_live_hosts([7])  # an agent of an older version gives none
-    assert service.live_hosts().report is None
-
-
 def test_notes_reach_the_notifier(broker: Broker, world: BrokerWorld) -> None:
     broker.notify("state_transition", "EngineDown-EngineStart")
     broker.notify("anomaly.two-vms", "ids 1, 2", 1_700_000_000.5)

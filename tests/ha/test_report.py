@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from ha.agent import Agent
+from ha.broker import BrokerService
 from ha.broker_server import answer_to
 from ha.config import BrokerConf
 from ha.env.ports import BrokerError
 from tests.ha.agent_bench import Host
+from tests.ha.broker_world import BrokerWorld
 from tests.ha.fakes import UP, FakeBroker, settings_for
 
 
@@ -83,3 +85,11 @@ def test_agents_of_other_versions_are_understood(
     request = f'{{"method": "set_live_hosts", "params": {{"host_ids": [1, 2]{report}}}}}'
     assert answer_to(broker, request.encode()) == {"result": None}
     assert (broker.live, broker.reports) == ((1, 2), [kept])
+
+
+def test_a_report_is_kept_with_the_list() -> None:
+    service = BrokerService(BrokerWorld().env, 7, interval_seconds=3600)
+    service.set_live_hosts([7], {"state": "EngineUp"})
+    assert service.live_hosts().report == {"state": "EngineUp"}
+    service.set_live_hosts([7])  # an agent of an older version gives none
+    assert service.live_hosts().report is None
