@@ -167,7 +167,7 @@ class Agent:
         now = self._now()
         self._log.bad_blocks(sight.bad, now)
         engine = self._events.over(local.engine)
-        self._executor.settle(engine)
+        self._executor.settle(engine, self._events.heard)
         elsewhere = local.lease.kept_from(self._settings.host_id)
         engine = overlay(engine, self._executor.start, now, lease_elsewhere=elsewhere)
         local = replace(local, engine=engine)

@@ -18,13 +18,13 @@ class EngineEvents:
         """`ring` wakes the agent."""
         self._now = now
         self._ring = ring
-        self._heard: Heard | None = None
+        self.heard: Heard | None = None
 
     def happened(self, sighting: VmSighting) -> None:
         """Keep an event; called from libvirt's thread, so nothing here may block."""
-        self._heard = Heard(sighting, self._now())
+        self.heard = Heard(sighting, self._now())
         self._ring()
 
     def over(self, status: EngineStatus) -> EngineStatus:
         """Return the monitor's status with what has happened since it looked."""
-        return hear(status, self._heard, self._now())
+        return hear(status, self.heard, self._now())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ha.core.actions import Action
-from ha.core.engine_health import NO_START, Start, StartPhase, settle
+from ha.core.engine_health import NO_START, Heard, Start, StartPhase, settle
 from ha.core.facts import EngineStatus, Monotonic
 from ha.env.ports import EngineVm, VmAlreadyRuns, VmLocked, VmMissing, VmTrouble
 from ha.env.time_ports import Flag, Threads
@@ -59,9 +59,9 @@ class Executor:
         """How far the last start has come."""
         return self._start
 
-    def settle(self, status: EngineStatus) -> None:
-        """Forget an ended start once the monitor has seen the VM up for long."""
-        self._start = settle(self._start, status, self._now())
+    def settle(self, status: EngineStatus, heard: Heard | None = None) -> None:
+        """Forget an ended start once the monitor has seen the VM up for long, or it has gone."""
+        self._start = settle(self._start, status, self._now(), heard)
 
     def give_up_start(self) -> bool:
         """See that no start of ours completes from here on; False when one still may.

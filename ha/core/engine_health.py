@@ -123,11 +123,21 @@ def overlay(
     return status
 
 
-def settle(start: Start, status: EngineStatus, now: Monotonic) -> Start:
+def settle(start: Start, status: EngineStatus, now: Monotonic, heard: Heard | None = None) -> Start:
     """Forget an ended start once the VM is seen up long after it: somebody else started it.
 
-    Not at once: the sighting may be a little older than the end of the start.
+    Not at once: the sighting may be a little older than the end of the start. A start whose VM is
+    heard to have gone has failed after all, unless the VM moved away.
     """
+    if heard is not None and _has_gone(start, heard):
+        moved = heard.sighting.reason is StopReason.MIGRATED
+        return NO_START if moved else Start(StartPhase.FAILED, now)
     ended = start.phase not in (StartPhase.NONE, StartPhase.RUNNING)
     over = ended and now - start.since > _SETTLE_SECONDS
     return NO_START if over and status.vm is Vm.UP else start
+
+
+def _has_gone(start: Start, heard: Heard) -> bool:
+    """Whether the VM that was started has ended since."""
+    since = start.phase is StartPhase.STARTED and heard.since >= start.since
+    return since and heard.sighting.state is VmState.DOWN

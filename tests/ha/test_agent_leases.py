@@ -72,6 +72,17 @@ def test_the_vms_end_is_believed_when_libvirt_tells_it_though_the_monitor_is_beh
     assert host.bell.rung == 1
 
 
+def test_a_vm_that_dies_just_after_its_start_is_not_taken_for_one_that_is_coming_up(
+    host: Host,
+) -> None:
+    host.run(
+        *[lambda: None] * 7,
+        lambda: (host.bell.wait_for_ring(), host.health(UP)()),  # type: ignore[arg-type, return-value, func-returns-value]
+        lambda: host.vm.callback(KILLED),
+    )
+    assert host.states[-3:] == ["EngineUp", "EngineUnexpectedlyDown", "AgentStopped"]
+
+
 def test_an_event_is_answered_at_once_and_many_by_few_turns(host: Host) -> None:
     """Time is the fake clock's: a bell that rings takes none."""
     turns: list[float] = []

@@ -151,3 +151,18 @@ def test_whoever_loses_a_race_is_only_locked_out_whatever_its_start_says(phase: 
         assert alone.vm is Vm.DOWN_UNEXPECTED
     else:
         assert elsewhere == alone
+
+
+def test_a_started_vm_that_has_gone_is_not_taken_for_one_that_is_coming_up() -> None:
+    """Over all phases, events and ages: only an end that was heard after the start is one."""
+    for phase, state, reason, age in product(StartPhase, VmState, (None, *StopReason), (-1, 0, 5)):
+        start = Start(phase, Monotonic(100))
+        heard = Heard(VmSighting(state, reason), Monotonic(100 + age))
+        settled = settle(start, KILLED, Monotonic(110), heard)
+        if phase is StartPhase.STARTED and state is VmState.DOWN and age >= 0:
+            moved = reason is StopReason.MIGRATED
+            assert settled == (NO_START if moved else Start(StartPhase.FAILED, Monotonic(110)))
+            told = overlay(hear(GOOD, heard, Monotonic(110)), settled, Monotonic(110))
+            assert told.vm is (Vm.DOWN if moved else Vm.DOWN_UNEXPECTED)
+        else:
+            assert settled == start
