@@ -54,15 +54,15 @@ def _parser() -> argparse.ArgumentParser:
 def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument("file", type=Path, help="a recording, plain or gzipped")
     form = replay.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON line a turn (the default)")
-    form.add_argument("--explain", action="store_true", help="tell a person what happened and why")
-    replay.add_argument("--all", action="store_true", help="explain turns that were alike too")
+    form.add_argument("--json", action="store_true", help="one JSON line a turn, as into a pipe")
+    form.add_argument("--explain", action="store_true", help="tell what happened, as on a terminal")
+    form.add_argument("--all", action="store_true", help="tell it of turns that were alike, too")
     replay.set_defaults(run=_replay)
 
 
 def _replay(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader may have seen enough
-    if options.explain:
+    if options.explain or options.all or (sys.stdout.isatty() and not options.json):
         return explain_main(options.file, options.all, sys.stdout, sys.stderr)
     return replay_main(options.file, sys.stdout, sys.stderr)
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -201,7 +203,7 @@ def test_what_is_no_recording(path: Path) -> None:
 
 
 def test_the_command(path: Path, night: Night) -> None:
-    night.turns(3)
+    night.turns(5)
     argv = [sys.executable, "-m", "ha", "replay", str(path)]
 
     def run(*options: str) -> str:
@@ -211,5 +213,21 @@ def test_the_command(path: Path, night: Night) -> None:
         return done.stdout
 
     assert run() == run("--json")
-    assert [json.loads(line)["step"] for line in run().splitlines()] == [0, 1, 2]
+    assert [json.loads(line)["step"] for line in run().splitlines()] == [0, 1, 2, 3, 4]
     assert run("--explain").startswith("== host id 1, agent's life 1 ==\n")
+    assert run("--explain").count("  ...     ") == 1
+    assert run("--all").count("  ...     ") == 0
+
+
+@pytest.mark.parametrize(("options", "begins"), [([], b"== host id 1"), (["--json"], b'{"seed"')])
+def test_on_a_terminal_it_is_told(
+    path: Path, night: Night, options: list[str], begins: bytes
+) -> None:
+    night.turns(3)
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "ha", "replay", str(path), *options]
+    with subprocess.Popen(argv, cwd=PROJECT, stdout=theirs) as process:
+        process.wait(30)
+    os.close(theirs)
+    assert os.read(ours, 4096).startswith(begins)
+    os.close(ours)
