@@ -70,9 +70,16 @@ def _play(scenario: Scenario, cluster: Cluster, *, looked_at: bool) -> Played:
     begin = scenario.told_from_seconds
     return Played(
         lines=tuple(line for line in cluster.log if line.at_seconds >= begin),
-        wrong=(*cluster.invariants.broken, *wrong),
+        wrong=(*_broken(cluster, scenario.breaks), *wrong),
         timeline=_timeline(scenario, looks) if looks else None,
     )
+
+
+def _broken(cluster: Cluster, breaks: Sequence[str]) -> Iterator[str]:
+    """Yield what must never be and was not said to be here, and what was said and is not."""
+    said = {each.split(": ", 1)[1]: each for each in cluster.invariants.broken}
+    yield from (each for what, each in said.items() if what not in breaks)
+    yield from (f"it is not so that {what}" for what in breaks if what not in said)
 
 
 def _timeline(scenario: Scenario, looks: Onlooker) -> Timeline:

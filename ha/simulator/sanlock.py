@@ -178,15 +178,14 @@ class Sanlock:
         if self.spaces.get(space.area.name) is not space or not space.held:
             return
         now, limit_seconds = self._schedule.now, 8 * self._io
-        if not self._owns(space):
+        expired = now - space.renewed_at >= limit_seconds
+        if expired or not self._owns(space):  # as after a freeze, also with storage that answers
             self._lose(space)
         elif self._reaches_storage():
             space.area.slot(space.host_id).timestamp = self._stamp()
             space.renewed_at = now
             self._look_at_others(space)
             self._later(2 * self._io, lambda: self._renew(space))
-        elif now - space.renewed_at >= limit_seconds:
-            self._lose(space)
         else:
             left_seconds = space.renewed_at + limit_seconds - now
             self._later(min(self._io, left_seconds), lambda: self._renew(space))

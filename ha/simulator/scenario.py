@@ -43,7 +43,7 @@ COMMAND = "hosted-engine"
 FILE = "scenario.toml"
 WORLD = ("boot_seconds", "engine_boot_seconds", "engine_health_seconds", "watchdog")
 KEYS = (
-    *("title", "hosts", "first", "seed", "until_seconds", "told_from_seconds"),
+    *("title", "hosts", "first", "seed", "until_seconds", "told_from_seconds", "breaks"),
     *("settings", "world", "events", "expect"),
 )
 
@@ -84,6 +84,8 @@ class Scenario:
     until_seconds: float
     told_from_seconds: float = 0.0
     """What was before is not told."""
+    breaks: tuple[str, ...] = ()
+    """What must never be and is the case here, as the hosts have no watchdog: in its words."""
     events: tuple[Event, ...] = ()
     expect: tuple[Expectation, ...] = ()
 
@@ -118,6 +120,7 @@ def scenario_of(table: Mapping[str, Any]) -> Scenario:
         plan=replace(plan, first=first),
         until_seconds=until_seconds,
         told_from_seconds=_seconds({key: 0.0, **table}, key, until_seconds),
+        breaks=tuple(_typed(table, "breaks", list, [])),
         events=tuple(sorted(events, key=lambda event: event.at_seconds)),
         expect=tuple(sorted(expect, key=lambda expected: expected.at_seconds)),
     )

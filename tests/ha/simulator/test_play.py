@@ -54,6 +54,22 @@ def test_what_is_not_as_expected_is_told() -> None:
     )
 
 
+def test_what_must_never_be_is_wrong_unless_the_scenario_says_it() -> None:
+    """Without a watchdog a host that hung goes on with a VM that runs elsewhere by now."""
+    hangs = Scenario(
+        title="A host without a watchdog hangs",
+        plan=Plan(first="host1", watchdog=False),
+        until_seconds=810.0,
+        events=(Event(300.0, do="freeze host1"), Event(800.0, do="thaw host1")),
+        expect=(Expectation(802.0, "host3", engine_good=True),),
+    )
+    two = "the engine VM runs on host1 and host3"
+    assert play(hangs).wrong == (f"800.00 s: {two}",)
+    assert play(replace(hangs, breaks=(two,))).wrong == ()
+    other = "it rains"
+    assert play(replace(hangs, breaks=(two, other))).wrong == (f"it is not so that {other}",)
+
+
 def test_what_comes_again_and_again_is_told_once_with_how_often() -> None:
     again = [Line(at, "host1", "log", "No answer") for at in (10.0, 50.0, 90.0, 400.0)]
     other = Line(60.0, "host2", "state", "EngineUp (3400): well")
