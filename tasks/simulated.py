@@ -1,16 +1,16 @@
 """Hosts of a simulated cluster, behind the same seam as those over SSH.
 
 Whoever serves the cluster (`python3 -m ha simulate --serve FOLDER`) has in its folder what stands
-for / on each host, commands that ask the simulator, and a socket: its door. A command runs here,
+for / on each host, commands that ask the simulator, and a FIFO: its door. A command runs here,
 with the host's commands found first and whole words that are paths translated.
 """
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from tasks.env import HostUnreachable, LostContact, NoAnswer, Ran
 
@@ -71,7 +71,7 @@ class SimulatedShell:
         return Ran(self._host, tuple(argv), process.returncode, self._there(out), self._there(err))
 
     def _entered(self, argv: Sequence[str], timeout_seconds: float) -> bytes:
-        words = ["enter", self._host, str(timeout_seconds), *argv]
+        words = ["enter", self._host, str(timeout_seconds), *_short(argv)]
         try:
             return ask_door(self._folder, words)
         except OSError as error:
@@ -84,7 +84,7 @@ class SimulatedShell:
         environment = {
             **os.environ,
             "PATH": f"{self._commands}:/usr/sbin:/usr/bin:/sbin:/bin",
-            "SIMULATED_DOOR": str(self._folder / DOOR),
+            "SIMULATED_FOLDER": str(self._folder),
             "SIMULATED_HOST": self._host,
             "SIMULATED_ROOT": str(self._root),
         }
@@ -114,16 +114,19 @@ class SimulatedShell:
         )
 
 
+def _short(argv: Sequence[str]) -> list[str]:
+    """Return the words that may be paths: a request must not be long, and scripts are."""
+    return [word for word in argv if word.startswith("/")]
+
+
 def ask_door(folder: Path, words: Sequence[str]) -> bytes:
-    """Ask who serves a simulated cluster. Raises OSError."""
-    # An address has 108 bytes at most, a path may be longer.
-    place = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    """Ask who serves a simulated cluster. Raises OSError when nobody does."""
+    answer = folder / "answers" / uuid4().hex
+    request = b"\0".join(word.encode("utf-8", "surrogateescape") for word in (answer.name, *words))
+    door = os.open(folder / DOOR, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.connect(f"/proc/self/fd/{place}/{DOOR}")
-            door.sendall("\0".join(words).encode("utf-8", "surrogateescape"))
-            door.shutdown(socket.SHUT_WR)
-            with door.makefile("rb") as answer:
-                return answer.read()
+        os.mkfifo(answer, 0o600)
+        os.write(door, f"{len(words) + 1}\0".encode() + request + b"\0")
+        return answer.read_bytes()
     finally:
-        os.close(place)
+        os.close(door)

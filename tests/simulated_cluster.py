@@ -118,5 +118,5 @@ def simulated_cluster(folder: Path, plan: Plan | None = None) -> Iterator[Simula
         made.world = replace(world, ask=made.ask)
         with use_world(made.world):
             yield made
-        assert served.door.failures == []
+        assert served.desk.failures == []
         assert served.cluster.invariants.broken == []

@@ -10,6 +10,7 @@ from ha.simulator.processes import Process
 if TYPE_CHECKING:
     from ha.simulator.cluster import Cluster
     from ha.simulator.door.folder import Folder
+    from ha.simulator.door.packages import Packages
     from ha.simulator.host import SimHost
 
 FAILURE = 1
@@ -17,11 +18,16 @@ FAILURE = 1
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One command: where, by which process, with which words and variables."""
+    """One command: where, by which process, with which words and variables.
+
+    `machine` is the host, or the engine VM that runs on it.
+    """
 
     cluster: "Cluster"
     folder: "Folder"
     host: "SimHost"
+    machine: str
+    packages: "Packages"
     process: Process
     running: Running
     words: Sequence[str]
@@ -35,10 +41,6 @@ class Call:
         """Print a line on standard error; return the exit code."""
         self.running.err.append(line)
         return exit_code
-
-    def has(self, *words: str) -> bool:
-        """Whether all of these words are among the command's."""
-        return all(word in self.words for word in words)
 
 
 Handler = Callable[[Call], int]

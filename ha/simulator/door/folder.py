@@ -4,11 +4,8 @@ What stands below /rhev, /etc and so on of a host is below its own folder here; 
 commands translates the paths. The commands of HA, libvirt and the like lead to the door.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
-from shutil import copyfile
 
 from ha.core.record import BLOCK_BYTES
 from ha.simulator.deployed import conf_of
@@ -18,15 +15,25 @@ from ha.simulator.site import VM_SPACE, WHITEBOARD_SPACE, Shared
 from ha.simulator.storage import Storage
 from ha.storage_domain import StorageDomain, storage_domain_of
 
-CLIENT = Path(__file__).with_name("client.py")
-DOOR = "door"
+DOOR, ANSWERS = "door", "answers"
 # Small, as every read of the whiteboard by a runbook takes all of it.
 WHITEBOARD_BYTES = 256 * BLOCK_BYTES
 LOCKSPACE_BYTES = 2 * ALIGN_BYTES
-# Commands that look again and again wait a little in between, in real time.
-SLEEP = "case $1 in 0.*) exec /bin/sleep 0.05 ;; esac\n"
-DATE = 'case "$*" in +%s) ;; *) exec /bin/date "$@" ;; esac\n'
-HOSTNAME = 'echo "$SIMULATED_HOST"; exit\n'
+# A command asks at the door, and the answer is a script. It runs some thousand times in a runbook,
+# so it starts no more than it must. $$ is nobody else's while it runs.
+ASK = """#!/bin/sh
+{first}answer=$SIMULATED_FOLDER/answers/$$
+mkfifo "$answer" 2>/dev/null || {{ rm -f "$answer"; mkfifo "$answer" || exit 255; }}
+printf '%s\\0' $(($# + 5)) $$ run "$SIMULATED_HOST" "$OVIRT_HOSTED_ENGINE_CONSOLE_PASSWORD" \\
+  {name} "$@" >"$SIMULATED_FOLDER/door"
+. "$answer"
+"""
+# What is not asked for, or not there. Who looks again and again waits a little, in real time.
+FIRST = {
+    "sleep": "case $1 in 0.*) exec /bin/sleep 0.05 ;; esac\n",
+    "date": 'case "$*" in +%s) ;; *) exec /bin/date "$@" ;; esac\n',
+    "hostname": 'echo "$SIMULATED_HOST"; exit\n',
+}
 
 
 class Folder:
@@ -35,7 +42,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.shared = self.path / "shared"
-        self.socket = self.path / DOOR
+        self.door = self.path / DOOR
+        self.answers = self.path / ANSWERS
         self.conf = conf_of(1, {})
         self.domain: StorageDomain = storage_domain_of(self.conf.values, self.shared)
 
@@ -80,15 +88,11 @@ class Folder:
 
     def make_commands(self, kind: str, names: Sequence[str]) -> None:
         """Let these commands lead to the door."""
-        client = self.path / "bin" / CLIENT.name
         folder = self.commands(kind)
         folder.mkdir(parents=True)
-        copyfile(CLIENT, client)
-        first = {"sleep": SLEEP, "date": DATE, "hostname": HOSTNAME}
         for name in names:
             script = folder / name
-            call = f'exec {quote(sys.executable)} -IS {quote(str(client))} {name} "$@"\n'
-            script.write_text(f"#!/bin/sh\n{first.get(name, '')}{call}")
+            script.write_text(ASK.format(first=FIRST.get(name, ""), name=name))
             script.chmod(0o755)
 
 

@@ -6,30 +6,42 @@ from collections.abc import Callable
 
 from ha.simulator.cluster import Cluster
 from ha.simulator.command import Running
-from ha.simulator.processes import SimulationError
 
 LOOK_SECONDS = 0.02
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class Stepped:
-    """Virtual time passes while somebody waits for something in it, and stands still otherwise."""
+    """Virtual time passes while somebody waits for something in it, and stands still otherwise.
+
+    `before_time` and `after_time` are called around each such while, with the lock held.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.lock = threading.RLock()
+        self.before_time: Callable[[], None] = nothing
+        self.after_time: Callable[[], None] = nothing
         self._cluster = cluster
 
     def finish(self, start: Callable[[], Running], limit_seconds: float) -> Running:
         """Start a command and let it end, or the time be over. Raises SimulationError."""
         with self.lock:
+            self.before_time()
             running = start()
             running.over.wait(limit_seconds)
             self._cluster.run_until(self._cluster.now)
+            self.after_time()
             return running
 
     def sleep(self, seconds: float) -> None:
         """Let so much time pass. Raises SimulationError."""
         with self.lock:
+            self.before_time()
             self._cluster.run_until(self._cluster.now + seconds)
+            self.after_time()
 
 
 class Paced:
@@ -37,7 +49,8 @@ class Paced:
 
     def __init__(self, cluster: Cluster, speed: float) -> None:
         self.lock = threading.RLock()
-        self.failure: SimulationError | None = None
+        self.before_time: Callable[[], None] = nothing
+        self.after_time: Callable[[], None] = nothing
         self._cluster = cluster
         self._speed = speed
         self._ends = threading.Event()
@@ -45,14 +58,15 @@ class Paced:
     def run(self) -> None:
         """Let time pass until `stop`. Raises SimulationError."""
         began, virtual = time.monotonic(), self._cluster.now
-        while not self._ends.wait(LOOK_SECONDS):
-            with self.lock:
-                try:
+        try:
+            while not self._ends.wait(LOOK_SECONDS):
+                with self.lock:
+                    self.before_time()
                     passed = (time.monotonic() - began) * self._speed
                     self._cluster.run_until(virtual + passed)
-                except SimulationError as error:
-                    self.failure = error
-                    raise
+                    self.after_time()
+        finally:
+            self.stop()
 
     def stop(self) -> None:
         """End `run`."""
@@ -63,7 +77,7 @@ class Paced:
         with self.lock:
             running = start()
             until = self._cluster.now + limit_seconds
-        while not self._ends.wait(LOOK_SECONDS) and self.failure is None:
+        while not self._ends.wait(LOOK_SECONDS):
             with self.lock:
                 if running.over.is_set() or self._cluster.now >= until:
                     break

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ha.simulator.cluster import Cluster
 from ha.simulator.deployed import furnish
+from ha.simulator.door.desk import Desk
 from ha.simulator.door.folder import Folder
+from ha.simulator.door.machines import COMMANDS, ENGINE
 from ha.simulator.door.pace import Stepped
-from ha.simulator.door.server import COMMANDS, Door
+from ha.simulator.door.server import Door
 from ha.simulator.site import Plan
 
-HOST_KIND = "host"
-ONLY_HERE = ("hostname",)
+# Answered without the simulator.
+ALSO = ("hostname",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +25,19 @@ class Served:
     cluster: Cluster
     folder: Folder
     pace: Stepped
-    door: Door
+    desk: Desk
 
 
 def make_cluster(plan: Plan, path: Path) -> tuple[Cluster, Folder]:
     """Return a new cluster on files in an empty folder."""
     folder = Folder(path)
     cluster = Cluster(plan, folder.make_shared(plan.hosts))
-    folder.make_commands(HOST_KIND, [*COMMANDS, *ONLY_HERE])
+    for kind, commands in COMMANDS.items():
+        folder.make_commands(kind, [*commands, *ALSO])
     for host in cluster.hosts:
         folder.make_machine(host.name)
         furnish(host, folder.machine(host.name))
+    folder.machine(ENGINE).mkdir()
     return cluster, folder
 
 
@@ -42,5 +46,6 @@ def stepped(plan: Plan, path: Path) -> Iterator[Served]:
     """Serve a cluster whose time passes while somebody waits for it."""
     cluster, folder = make_cluster(plan, path)
     pace = Stepped(cluster)
-    with cluster, Door(cluster, folder, pace) as door:
-        yield Served(cluster, folder, pace, door)
+    desk = Desk(cluster, folder, pace)
+    with cluster, Door(folder, desk):
+        yield Served(cluster, folder, pace, desk)

@@ -4,14 +4,17 @@ from pathlib import Path
 
 from ha.simulator.command import hosted_engine
 from ha.simulator.door.call import Call
+from ha.simulator.door.packages import MONITOR
 
 # Paths that a host has for itself; whoever runs its commands translates whole words only.
 OWN = ("/etc/", "/var/", "/run/", "/rhev/")
-NOT_INSTALLED = 1
 
 
 def run_hosted_engine(call: Call) -> int:
-    """Answer `hosted-engine`: by the product's own."""
+    """Answer `hosted-engine`: by the product's own, of the version that is installed."""
+    if list(call.words) == ["--version"]:
+        call.say(call.packages.installed[MONITOR])
+        return 0
     words = [_translated(call, word) for word in call.words]
     return hosted_engine(
         call.host,
