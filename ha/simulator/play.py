@@ -15,6 +15,8 @@ from ha.simulator.site import Line
 from ha.simulator.timeline import Timeline
 
 STATE, LOG = "state", "log"
+STATE_LINE = re.compile(r"(?P<state>\w+) \((?P<score>\d+)\): ")
+SCORE_STEP = 100
 DECIDED = re.compile(r"\[\w+/[\w-]+\]$")
 REPEATS_WITHIN_SECONDS = 130.0
 """A line of a daemon's log that comes again and again is told once, with how often it came."""
@@ -108,11 +110,15 @@ def states_in(lines: Iterable[Line]) -> dict[str, str]:
 def told(lines: Sequence[Line]) -> Iterator[str]:
     """Yield the log as text: seconds, host, kind, what happened.
 
-    What a daemon's log says of a decision is left out: the line of the new state says it.
+    What a daemon's log says of a decision is left out: the line of the new state says it. Of a
+    score that creeps only steps are told.
     """
     kept: list[tuple[Line, list[float]]] = []
     last: dict[tuple[str, str], list[float]] = {}
+    scores: dict[str, tuple[str, int]] = {}
     for line in lines:
+        if line.kind == STATE and _creeps(line, scores):
+            continue
         if line.kind != LOG:
             kept.append((line, []))
         elif not DECIDED.search(line.text):
@@ -125,6 +131,19 @@ def told(lines: Sequence[Line]) -> Iterator[str]:
     for line, times in kept:
         again = f" ({len(times)} times until {times[-1]:.0f} s)" if len(times) > 1 else ""
         yield told_line(line) + again
+
+
+def _creeps(line: Line, scores: dict[str, tuple[str, int]]) -> bool:
+    """Whether a state's line tells no more than a score a little other than the one told last."""
+    match = STATE_LINE.match(line.text)
+    if match is None:
+        return False
+    state, score = match["state"], int(match["score"])
+    before = scores.get(line.host)
+    if before and before[0] == state and 0 < abs(before[1] - score) < SCORE_STEP:
+        return True
+    scores[line.host] = (state, score)
+    return False
 
 
 def told_line(line: Line) -> str:

@@ -80,6 +80,17 @@ def test_what_comes_again_and_again_is_told_once_with_how_often() -> None:
     ]
 
 
+def test_of_a_score_that_creeps_steps_are_told() -> None:
+    scores = (3400, 3390, 3310, 3300, 3290, 3290)
+    creeping = [Line(n, "host1", "state", f"EngineUp ({s}): well") for n, s in enumerate(scores)]
+    other = Line(6.0, "host1", "state", "EngineDown (3280): ill")
+    assert [line[26:] for line in told([*creeping, other])] == [
+        "EngineUp (3400): well",
+        "EngineUp (3300): well",
+        "EngineDown (3280): ill",
+    ]
+
+
 def test_a_decision_is_not_told_twice() -> None:
     line = Line(1.0, "host1", "log", "Initiated a shutdown [EngineStop/shutdown-vm-accepted]")
     assert list(told([line])) == []
