@@ -90,6 +90,7 @@ def test_a_size_that_no_archive_has(size: int) -> None:
     lies.size = size
     error = reads(lies.tobuf(tarfile.GNU_FORMAT) + DATA[len(header) :])
     assert isinstance(error, StorageError)
+    assert f"'version' has {size} bytes" in str(error)
 
 
 @pytest.mark.parametrize("size", [0, 512, 10240, ARCHIVE_BYTES - 1, ARCHIVE_BYTES + 512])

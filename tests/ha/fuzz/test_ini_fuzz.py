@@ -54,6 +54,24 @@ def test_a_url_that_is_none(folder: Path, url: str) -> None:
     assert error.key == "url"
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("[DEFAULT]\nsmtp-port=1\n", "DEFAULT: is unknown"),
+        ("[email]\nsource-email=a\n b\n", "source-email: goes on in the next line"),
+        ("[email]\nsource-email=a\x0bsmtp-port=1\n", "line 2 has the control character"),
+        ("[email]\nsource-email=a\u2028smtp-port=1\n", "line 2 has the control character"),
+        ("[email]\nsource-email=a\rsmtp-port=1\n", "line 2 has the control character"),
+        ("[email]\nsmtp-timeout=inf\n", "'inf' is no number"),
+        ("[notify]\nx=a{99999999999}\n", "x: is no regular expression"),
+    ],
+)
+def test_what_an_editor_shows_otherwise_is_refused(folder: Path, more: str, words: str) -> None:
+    error = refuses(INI["broker.conf"][1], folder / "broker.conf", more.encode())
+    assert error is not None
+    assert words in str(error)
+
+
 @pytest.mark.parametrize("name", INI)
 def test_a_section_or_key_misspelt_or_twice(folder: Path, name: str) -> None:
     _, load, text = INI[name]
