@@ -11,9 +11,10 @@ from ha.core.facts import EngineStatus, State, Vm
 from ha.core.guards import Done, TimerOver
 from ha.core.score import ZERO
 from ha.core.states import RULES, limit_of
-from ha.core.vm_lease import UNKNOWN_LEASE
+from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE
 from ha.turn import Turn, take_turn
 from tests.ha.core.worlds import (
+    HELD_HERE,
     HERE,
     RESULTS,
     SETTINGS,
@@ -108,13 +109,11 @@ def test_no_start_is_made_that_must_fail_as_a_live_peer_holds_the_lease() -> Non
 
 def test_a_lease_of_which_nothing_is_known_has_no_part_in_a_decision() -> None:
     """So recordings of before decide as they did; a free one and our own are as good as none."""
-    for past, seen in every_turn():
-        lease = seen.local.lease
-        if not lease.kept_from(HERE) and lease.lost_by is None:
-            plain = replace(seen, local=replace(seen.local, lease=UNKNOWN_LEASE))
-            with_it = take_turn(past, seen, SETTINGS, lambda _action: True)
-            without = take_turn(past, plain, SETTINGS, lambda _action: True)
-            assert decided(with_it) == decided(without), (past, seen)
+    for past, seen in every_turn((FREE_LEASE, HELD_HERE)):
+        plain = replace(seen, local=replace(seen.local, lease=UNKNOWN_LEASE))
+        with_it = take_turn(past, seen, SETTINGS, lambda _action: True)
+        without = take_turn(past, plain, SETTINGS, lambda _action: True)
+        assert decided(with_it) == decided(without), (past, seen)
 
 
 def decided(turn: Turn) -> tuple[object, ...]:

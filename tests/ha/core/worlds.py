@@ -41,7 +41,9 @@ HELD_HERE = VmLease(LeaseState.LIVE, HERE)
 HELD_THERE = VmLease(LeaseState.LIVE, THERE)
 FAILING_THERE = VmLease(LeaseState.FAIL, THERE)
 DEAD_THERE = VmLease(LeaseState.DEAD, THERE)
-LEASES = (UNKNOWN_LEASE, FREE_LEASE, HELD_HERE, HELD_THERE, FAILING_THERE)  # dead is as failing
+# One of each kind: no part in a decision, must fail, its holder is not alive (dead is as failing).
+KINDS_OF_LEASES = (UNKNOWN_LEASE, HELD_THERE, FAILING_THERE)
+LEASES = (*KINDS_OF_LEASES, FREE_LEASE, HELD_HERE, DEAD_THERE)
 
 PEERS = ((), *((peer,) for peer in product(ENGINES, (0, 3000, 3400, 3800))))
 TIMERS = (None, NOW, Monotonic(int(NOW - 10_000)))
@@ -83,7 +85,9 @@ def memory(state: State, timer: Monotonic | None = None, score: int = 3400) -> M
     return Memory(state=state, timer_started=timer, score=score)
 
 
-def every_case() -> Iterator[tuple[Memory, Facts]]:
+def every_case(
+    leases: tuple[VmLease, ...] = KINDS_OF_LEASES,
+) -> Iterator[tuple[Memory, Facts]]:
     """Every state with all that may be seen in it."""
     for state, engine, alive, known, here, everywhere in product(
         State, ENGINES, PEERS, (True, False), (True, False), (True, False)
@@ -91,7 +95,7 @@ def every_case() -> Iterator[tuple[Memory, Facts]]:
         if alive and not known:
             continue  # nobody is known to be alive before that can be known
         timers = TIMERS if limit_of(state) else (None,)
-        for timer, lease in product(timers, LEASES):
+        for timer, lease in product(timers, leases):
             yield (
                 memory(state, timer),
                 facts(
@@ -100,9 +104,11 @@ def every_case() -> Iterator[tuple[Memory, Facts]]:
             )
 
 
-def every_turn() -> Iterator[tuple[Memory, Observation]]:
+def every_turn(
+    leases: tuple[VmLease, ...] = KINDS_OF_LEASES,
+) -> Iterator[tuple[Memory, Observation]]:
     """Every state with all that may be observed at the beginning of a turn."""
-    for past, seen in every_case():
+    for past, seen in every_case(leases):
         at = 61 if seen.liveness_known else 60
         stamps = {peer.host_id: peer.timestamp - 1 for peer in seen.alive}
         snapshot = Snapshot(Monotonic(int(NOW - at)), 0.0, stamps)
