@@ -218,9 +218,9 @@ def test_the_backup_goes_back_once(cluster: FakeCluster, quiet: Site) -> None:
     assert restore.restore_backup.function(quiet, made) is Outcome.CHANGED
     assert cluster.file.read_bytes() == before
     assert in_a_new_run(restore.restore_backup, quiet, made) is Outcome.ALREADY
-    backup.prove_restored.function(quiet, made)
+    restore.prove_restored.function(quiet, made)
     with pytest.raises(backup.ChecksumDiffers):
-        backup.prove_restored.function(quiet, replace(made, sha256="0"))
+        restore.prove_restored.function(quiet, replace(made, sha256="0"))
 
 
 def test_the_commands_shown_are_those_sent(cluster: FakeCluster, quiet: Site) -> None:
