@@ -156,8 +156,7 @@ class SimHost:
     def shut_down(self) -> None:
         """Stop the services and the VM in order, and switch it off."""
         self.goes_down = True
-        for unit in (self.agent, self.broker):
-            unit.stop()
+        self.agent.stop()  # systemd stops the broker after it, as it was started before it
         if self.libvirt.vm is not None:
             self.libvirt.press_power_button()
         self._switch_off_when_down(self.site.schedule.now + SHUT_DOWN_SECONDS)
@@ -181,6 +180,8 @@ class SimHost:
 
     def _switch_off_when_down(self, latest: float) -> None:
         schedule, busy = self.site.schedule, self.agent.run or self.broker.run or self.libvirt.vm
+        if self.agent.run is None and self.broker.wanted:
+            self.broker.stop()
         if busy and schedule.now < latest:
             schedule.after(1.0, lambda: self._switch_off_when_down(latest), self.boot)
         else:
