@@ -18,6 +18,7 @@ DEFAULT_IO_TIMEOUT_SECONDS = 10
 _WATCHDOG_SECONDS = 60
 _LEADER = struct.Struct("<IIIIQQQQQ48s48sQQIHH")
 _CHECKED_BYTES = 168
+_CHECKSUM = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,22 @@ def read_leases(area: bytes, sector_bytes: int) -> tuple[Lease, ...]:
         if lease is not None:
             found.append(lease)
     return tuple(found)
+
+
+def with_another_io_timeout(area: bytes, space_name: str, io_timeout_seconds: int) -> Lease | None:
+    """Return the first lease of this lockspace that has another io_timeout, None when none has.
+
+    What sanlock would refuse (torn, or another lockspace's) tells no io_timeout.
+    """
+    sector_bytes = sector_bytes_of(area)
+    for lease in read_leases(area, sector_bytes):
+        if lease.io_timeout_seconds != io_timeout_seconds and lease.space_name == space_name:
+            begin = (lease.host_id - 1) * sector_bytes
+            checked = area[begin : begin + _CHECKED_BYTES]
+            (checksum,) = _CHECKSUM.unpack_from(area, begin + _CHECKED_BYTES)
+            if crc32c(checked) == checksum:
+                return lease
+    return None
 
 
 def sector_bytes_of(*areas: bytes) -> int:

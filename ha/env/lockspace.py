@@ -15,8 +15,7 @@ import sanlock
 from ha.core.leases import (
     DEFAULT_IO_TIMEOUT_SECONDS,
     LeaseHolder,
-    read_leases,
-    sector_bytes_of,
+    with_another_io_timeout,
 )
 from ha.direct_io import read_direct
 from ha.env.ports import HostIdTaken, LockspaceFailed
@@ -125,14 +124,7 @@ class SanlockLockspace:
         except OSError as error:
             raise LockspaceFailed(f"{self._path}: {error.strerror}", error.errno or 0) from error
         ours = self._io_timeout_seconds
-        other = next(
-            (
-                lease
-                for lease in read_leases(area, sector_bytes_of(area))
-                if lease.io_timeout_seconds != ours
-            ),
-            None,
-        )
+        other = with_another_io_timeout(area, self._name.decode(), ours)
         if other is not None:
             raise LockspaceFailed(
                 f"lockspace {self._name.decode()} at {self._path} has an io_timeout of"

@@ -12,6 +12,7 @@ from ha.core.leases import (
     Ownership,
     crc32c,
     read_ownership,
+    with_another_io_timeout,
 )
 from ha.core.vm_lease import (
     FREE_LEASE,
@@ -88,3 +89,32 @@ def test_a_sector_is_read() -> None:
 )
 def test_a_sector_that_is_not_that_lease_is_none(broken: bytes) -> None:
     assert read_ownership(broken, "domain", "engine") is None
+
+
+def leases(io_timeouts: tuple[int, ...], *, space: bytes = b"he", torn: int = 0) -> bytes:
+    """A lockspace's leases on host ids, with these io_timeouts; one may be torn."""
+    area = b""
+    for host_id, seconds in enumerate(io_timeouts, 1):
+        head = struct.pack("<IIIIQQQQQ", DELTA_DISK_MAGIC, 0x00030004, 0x10, 512, 0, 1, 0, 0, 0)
+        checked = head + struct.pack("<48s48sQQ", space, b"", 0, 0)
+        tail = struct.pack("<IHH", crc32c(checked) ^ (host_id == torn), 0, seconds)
+        area += (checked + tail).ljust(512, b"\0")
+    return area
+
+
+@pytest.mark.parametrize(
+    ("area", "host_id"),
+    [
+        (leases((10, 10, 10)), None),
+        (leases((10, 10, 5)), 3),
+        (leases((5, 10, 5)), 1),
+        (leases((10, 0, 10)), None),  # of before sanlock wrote it: its default
+        (leases((10, 5, 10), torn=2), None),
+        (leases((5, 5, 5), space=b"another"), None),
+        (leases((10, 5))[:600], None),
+        (b"", None),
+    ],
+)
+def test_an_io_timeout_that_is_not_ours_is_found(area: bytes, host_id: int | None) -> None:
+    found = with_another_io_timeout(area, "he", 10)
+    assert (found.host_id if found else None) == host_id

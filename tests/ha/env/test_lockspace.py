@@ -160,6 +160,17 @@ def test_the_io_timeout_of_a_host_that_joined_before_counts_too(tmp_path: Path) 
         open_lockspace(path).join(1)
 
 
+@pytest.mark.usefixtures("sanlock_daemon")
+def test_what_is_wrong_with_a_torn_lockspace_is_said_by_sanlock(tmp_path: Path) -> None:
+    """-229, the checksum: half a lease tells no io_timeout, and the lockspace is to be repaired."""
+    path = area(tmp_path, "he-half")
+    sound = path.read_bytes()
+    path.write_bytes(b"".join(sound[at : at + 160] + os.urandom(352) for at in range(0, MIB, 512)))
+    with pytest.raises(LockspaceFailed) as refused:
+        open_lockspace(path).join(1)
+    assert refused.value.code == -229
+
+
 def test_a_lockspace_that_cannot_be_read_is_not_joined(tmp_path: Path) -> None:
     with pytest.raises(LockspaceFailed, match="No such file") as refused:
         open_lockspace(tmp_path / "none").join(1)
