@@ -3,6 +3,7 @@
 Every problem names the file, the key and the remedy, and all of them are told at once.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,9 +11,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ha.core.record import MAX_HOST_ID
+from tasks.inventory_files import missing_files
 from tasks.upgrade_settings import UpgradeSettings
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
@@ -91,16 +93,29 @@ class EngineAccess(_Table):
     ssh: Ssh | None = None
 
 
+NO_SSH = Ssh(key_file=Path(os.devnull), known_hosts=Path(os.devnull))
+
+
 class Cluster(_Table):
-    """The hosts that share one engine VM."""
+    """The hosts that share one engine VM. What is simulated is reached without SSH."""
 
     title: str = ""
     ssh: Ssh
+    simulated: Annotated[Path, AfterValidator(_expanded)] | None = None  # a served cluster's folder
     migration: Migration | None = None
     engine: EngineAccess | None = None
     upgrade: UpgradeSettings = UpgradeSettings()
     watch_seconds: int | None = Field(default=None, ge=10)  # between two runs of `watch`
     hosts: tuple[Host, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reached(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if "simulated" not in given:
+            return given
+        if "ssh" in given:
+            raise ValueError("there is no SSH to a simulated cluster; remove the table ssh")
+        return {**given, "ssh": NO_SSH}
 
     def host(self, name: str) -> Host:
         """Return a host by its name.
@@ -173,7 +188,7 @@ def load_inventory(path: Path) -> Inventory:
     except (OSError, UnicodeDecodeError) as error:
         raise InventoryError(f"{path}: cannot be read: {error}") from error
     inventory = Inventory.parse(text, str(path))
-    problems = list(_missing_files(inventory))
+    problems = list(missing_files(inventory))
     if problems:
         raise InventoryError(_lines(str(path), problems))
     return inventory
@@ -206,7 +221,7 @@ def _conflicts(inventory: Inventory) -> Iterator[str]:
         if cluster.engine is not None and ENGINE in {host.name for host in cluster.hosts}:
             yield f"`clusters.{name}.hosts`: {ENGINE} is the engine VM's; name the host otherwise"
     everywhere = [
-        (f"clusters.{name}.hosts[{index}]", host, inventory.clusters[name].ssh.proxy_command)
+        (f"clusters.{name}.hosts[{index}]", host, cluster.simulated or cluster.ssh.proxy_command)
         for name, cluster in inventory.clusters.items()
         for index, host in enumerate(cluster.hosts)
     ]
@@ -232,19 +247,3 @@ def _alike(key: str, one: tuple[int, Host], other: tuple[int, Host]) -> Iterator
             f" ({here.name}); each host has its own: compare host_id in the hosts'"
             " hosted-engine.conf"
         )
-
-
-def _missing_files(inventory: Inventory) -> Iterator[str]:
-    tables = {f"{name}.ssh": cluster.ssh for name, cluster in inventory.clusters.items()}
-    for name, cluster in inventory.clusters.items():
-        if cluster.engine is not None and cluster.engine.ssh is not None:
-            tables[f"{name}.engine.ssh"] = cluster.engine.ssh
-    for table, ssh in tables.items():
-        for key, path in {"key_file": ssh.key_file, "known_hosts": ssh.known_hosts}.items():
-            remedy = (
-                "name the private key that the hosts accept"
-                if key == "key_file"
-                else "collect the hosts' keys with ssh-keyscan and compare them on the consoles"
-            )
-            if not path.is_file():
-                yield f"`clusters.{table}.{key}`: no file {path}; {remedy}"

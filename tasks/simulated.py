@@ -8,14 +8,15 @@ with the host's commands found first and whole words that are paths translated.
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
+from ha.simulator.door.ask import ask_door, speed_of
 from tasks.env import HostUnreachable, LostContact, NoAnswer, Ran
+from tasks.inventory import ENGINE
 
-DOOR = "door"
-COMMANDS = {"host": "bin/host", "engine": "bin/engine"}
 # What a host has for itself, and what all hosts share, below /rhev.
 OWN = (
     *("/etc/ovirt-hosted-engine", "/var/lib/", "/var/log/", "/var/run/", "/var/tmp/", "/run/"),
@@ -25,15 +26,35 @@ UNREACHABLE, HANGS = b"unreachable", b"hangs"
 NOT_FOUND = 127
 
 
+class SimulatedClock:
+    """This machine's clocks, the flows' waits as much shorter as the cluster's time is faster."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin to count; `folder` is the served cluster's. Raises OSError if nobody serves it."""
+        self._speed = speed_of(folder)
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow, of the cluster's."""
+        return time.monotonic() * self._speed
+
+    def now(self) -> datetime:
+        """Return the wall time, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so many of the cluster's seconds."""
+        time.sleep(seconds / self._speed)
+
+
 class SimulatedShell:
     """One host's shell."""
 
-    def __init__(self, folder: Path, host: str, kind: str = "host") -> None:
+    def __init__(self, folder: Path, host: str) -> None:
         """Prepare the shell; `folder` is the cluster's."""
         self._folder = folder.resolve()
         self._host = host
         self._root = self._folder / "machines" / host
-        self._commands = self._folder / COMMANDS[kind]
+        self._commands = self._folder / "bin" / (ENGINE if host == ENGINE else "host")
 
     @property
     def host(self) -> str:
@@ -117,16 +138,3 @@ class SimulatedShell:
 def _short(argv: Sequence[str]) -> list[str]:
     """Return the words that may be paths: a request must not be long, and scripts are."""
     return [word for word in argv if word.startswith("/")]
-
-
-def ask_door(folder: Path, words: Sequence[str]) -> bytes:
-    """Ask who serves a simulated cluster. Raises OSError when nobody does."""
-    answer = folder / "answers" / uuid4().hex
-    request = b"\0".join(word.encode("utf-8", "surrogateescape") for word in (answer.name, *words))
-    door = os.open(folder / DOOR, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.mkfifo(answer, 0o600)
-        os.write(door, f"{len(words) + 1}\0".encode() + request + b"\0")
-        return answer.read_bytes()
-    finally:
-        os.close(door)

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from ha.config import AgentConf, ConfigError, HostedEngineConf, Paths
 from ha.config_files import read_agent_conf, read_hosted_engine_conf
+from ha.simulator.door.serving import ServeRefused, add_serve_arguments, befall, serve
 from ha.simulator.faults import UnknownFault, check_fault, list_of_faults
 from ha.simulator.forecast_text import json_of, text_of
 from ha.simulator.picture import picture
@@ -62,6 +63,9 @@ class _WhatIf(argparse.Action):
         namespace.what_if = [*(namespace.what_if or ()), (0.0, str(values))]
 
 
+BAD = (BadInput, ConfigError, ScenarioError, UnknownFault, NeverAtWork, ServeRefused)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `simulate` takes."""
     parser.set_defaults(run=lambda options: simulate_main(options, sys.stdout, sys.stderr))
@@ -72,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at", action=_At, type=_seconds, metavar="SECONDS", help="that fault so long after T"
     )
+    add_serve_arguments(parser)
     parser.add_argument("--list-faults", action="store_true", help="say which faults there are")
     asked = parser.add_argument_group("with --what-if")
     asked.add_argument("--config", type=Path, metavar="FILE", help="hosted-engine.conf")
@@ -99,6 +104,14 @@ def simulate_main(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         if options.list_faults:
             print(list_of_faults(), file=out)
             return OK
+        if options.do:
+            words, folder = options.do
+            return befall(words, folder, out)
+        if options.serve:
+            settings = _agent_conf(options.agent_conf, Paths(), [])
+            hosts = options.hosts or DEFAULT_HOSTS
+            plan = Plan(hosts=hosts, seed=options.seed, settings=settings)
+            return serve(options.serve, plan, options.speed, out)
         if (options.scenario is None) == (not options.what_if):
             raise BadInput(
                 "Give either a scenario or --what-if; --list-faults says what can befall"
@@ -111,7 +124,7 @@ def simulate_main(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     except SimulationError as error:
         print(f"simulate: the simulation cannot go on: {error}", file=err)
         return WRONG
-    except (BadInput, ConfigError, ScenarioError, UnknownFault, NeverAtWork) as error:
+    except BAD as error:
         print(f"simulate: {error}", file=err)
         return BAD_INPUT
 

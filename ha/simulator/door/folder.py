@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ha.core.record import BLOCK_BYTES
 from ha.simulator.deployed import conf_of
+from ha.simulator.door.ask import ANSWERS, DOOR
 from ha.simulator.door.block_file import BlockFile
 from ha.simulator.door.lease_file import ALIGN_BYTES, LeaseFile, area_of
 from ha.simulator.site import VM_SPACE, WHITEBOARD_SPACE, Shared
 from ha.simulator.storage import Storage
 from ha.storage_domain import StorageDomain, storage_domain_of
 
-DOOR, ANSWERS = "door", "answers"
 # Small, as every read of the whiteboard by a runbook takes all of it.
 WHITEBOARD_BYTES = 256 * BLOCK_BYTES
 LOCKSPACE_BYTES = 2 * ALIGN_BYTES
