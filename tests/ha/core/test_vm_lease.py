@@ -75,20 +75,20 @@ def test_a_sector_is_read() -> None:
     assert read_ownership(sector(), "domain", "engine") == Ownership(2, 5, 77)
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        b"",
-        bytes(512),
-        sector()[:100],
-        sector(magic=DELTA_DISK_MAGIC),
-        sector(space=b"another"),
-        sector(name=b"another"),
-        *(sector()[:at] + b"\xff" + sector()[at + 1 :] for at in range(0, 172, 7)),
-    ],
-)
-def test_a_sector_that_is_not_that_lease_is_none(broken: bytes) -> None:
-    assert read_ownership(broken, "domain", "engine") is None
+BROKEN = {
+    "empty": b"",
+    "zeros": bytes(512),
+    "cut off": sector()[:100],
+    "a lease on a host id": sector(magic=DELTA_DISK_MAGIC),
+    "another lockspace": sector(space=b"another"),
+    "another lease": sector(name=b"another"),
+    **{f"byte {at}": sector()[:at] + b"\xff" + sector()[at + 1 :] for at in range(0, 172, 7)},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_sector_that_is_not_that_lease_is_none(broken: str) -> None:
+    assert read_ownership(BROKEN[broken], "domain", "engine") is None
 
 
 def leases(io_timeouts: tuple[int, ...], *, space: bytes = b"he", torn: int = 0) -> bytes:
@@ -102,19 +102,20 @@ def leases(io_timeouts: tuple[int, ...], *, space: bytes = b"he", torn: int = 0)
     return area
 
 
-@pytest.mark.parametrize(
-    ("area", "host_id"),
-    [
-        (leases((10, 10, 10)), None),
-        (leases((10, 10, 5)), 3),
-        (leases((5, 10, 5)), 1),
-        (leases((10, 0, 10)), None),  # of before sanlock wrote it: its default
-        (leases((10, 5, 10), torn=2), None),
-        (leases((5, 5, 5), space=b"another"), None),
-        (leases((10, 5))[:600], None),
-        (b"", None),
-    ],
-)
-def test_an_io_timeout_that_is_not_ours_is_found(area: bytes, host_id: int | None) -> None:
+CASES = {
+    "all the same": (leases((10, 10, 10)), None),
+    "the last": (leases((10, 10, 5)), 3),
+    "the first of two": (leases((5, 10, 5)), 1),
+    "of before sanlock wrote it: its default": (leases((10, 0, 10)), None),
+    "torn": (leases((10, 5, 10), torn=2), None),
+    "of another lockspace": (leases((5, 5, 5), space=b"another"), None),
+    "cut off": (leases((10, 5))[:600], None),
+    "nothing": (b"", None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_io_timeout_that_is_not_ours_is_found(case: str) -> None:
+    area, host_id = CASES[case]
     found = with_another_io_timeout(area, "he", 10)
     assert (found.host_id if found else None) == host_id
