@@ -169,7 +169,36 @@ def test_migration_needs_only_the_table(tmp_path: Path) -> None:
 def test_the_inventory_of_the_documentation_is_one() -> None:
     page = (Path(__file__).parents[2] / "docs" / "inventory.md").read_text(encoding="utf-8")
     text = page.split("```toml\n")[1].split("```")[0]
-    north = Inventory.parse(text, "docs/inventory.md").cluster("north")
+    inventory = Inventory.parse(text, "docs/inventory.md")
+    north, practice = inventory.cluster("north"), inventory.cluster("practice")
     assert [host.name for host in north.hosts] == ["h1", "h2"]
-    tables = {name for name in type(north).model_fields if getattr(north, name)}
-    assert tables == set(type(north).model_fields), "the sample leaves a table out"
+    fields = set(type(north).model_fields)
+    tables = {name for name in fields if getattr(north, name) or getattr(practice, name)}
+    assert tables == fields, "the sample leaves a table out"
+
+
+PRACTICE = """
+[clusters.practice]
+simulated = "{0}"
+[[clusters.practice.hosts]]
+name = "host1"
+address = "192.0.2.1"
+host_id = 1
+"""
+
+
+def test_a_simulated_cluster_needs_no_ssh_but_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.toml"
+    file.write_text(PRACTICE.format(tmp_path))
+    assert load_inventory(file).cluster("practice").simulated == tmp_path
+    file.write_text(PRACTICE.format(tmp_path / "gone"))
+    with pytest.raises(InventoryError, match="simulate --serve"):
+        load_inventory(file)
+
+
+def test_a_cluster_is_simulated_or_reached_by_ssh() -> None:
+    ssh = '[clusters.practice.ssh]\nkey_file = "k"\nknown_hosts = "h"\n'
+    with pytest.raises(InventoryError, match="there is no SSH to a simulated cluster"):
+        Inventory.parse(PRACTICE.format("/p") + ssh, "f")
+    with pytest.raises(InventoryError, match="practice.ssh.*add this key"):
+        Inventory.parse(PRACTICE.format("/p").replace('simulated = "/p"', ""), "f")
