@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 from ha.core.leases import ALIGN_1M_FLAG, DELTA_DISK_MAGIC, HOST_IDS, crc32c
 
@@ -105,7 +106,7 @@ class LeaseFile:
         if readable:
             self.initialise()
         else:
-            os.pwrite(self._file, os.urandom(ALIGN_BYTES), 0)
+            os.pwrite(self._file, Random(self.name).randbytes(ALIGN_BYTES), 0)
 
     def slot(self, host_id: int) -> FileSlot:
         """Return the lease on a host id."""
