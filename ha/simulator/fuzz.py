@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from random import Random
@@ -26,6 +26,9 @@ from ha.simulator.site import Plan
 
 STEP_SECONDS = 5.0
 ASK_SECONDS = 60.0
+SHARE_IN_MAINTENANCE = 0.2
+SHARE_OF_SHORT = 0.6
+"""Of the runs: with limits that are short against the time between two faults."""
 WATCH_SECONDS = 2.0
 """Looking at the engine of a peer several times a second costs more than all else together."""
 FAULTS = (
@@ -130,7 +133,7 @@ def run_one(seed: int, *, keep_log: bool = False) -> Outcome:
 
 
 def _run(cluster: Cluster, random: Random) -> Iterator[str]:
-    cluster.run_until(random.uniform(0.0, 360.0))
+    _begin(cluster, random)
     for _ in range(random.randint(1, 6)):
         cluster.do(_filled(random.choice(FAULTS), cluster, random))
         longest_seconds = random.choice((0.0, 3.0, 15.0, 60.0, 150.0, 300.0))
@@ -146,6 +149,16 @@ def _run(cluster: Cluster, random: Random) -> Iterator[str]:
         if cluster.now - asked_at > ASK_SECONDS:
             asked_at = cluster.now
             _press_on(cluster, well)
+
+
+def _begin(cluster: Cluster, random: Random) -> None:
+    """Let the cluster start, wholly or not, and in some of the runs go into maintenance."""
+    longest_seconds = random.choice((30.0, 120.0, 400.0, 400.0))
+    while not cluster.serves and cluster.now < longest_seconds:
+        cluster.run_until(cluster.now + random.random() * STEP_SECONDS)
+    if cluster.serves and random.random() < SHARE_IN_MAINTENANCE:
+        cluster.do("maintenance global")
+        cluster.run_until(cluster.now + STEP_SECONDS)
 
 
 def _press_on(cluster: Cluster, well: Sequence[SimHost]) -> None:
@@ -187,6 +200,14 @@ def _filled(words: str, cluster: Cluster, random: Random) -> str:
 
 def _plan(random: Random, seed: int) -> Plan:
     timing = Timing(watch_seconds=WATCH_SECONDS, io_timeout_seconds=random.choice((10, 10, 5)))
+    if random.random() < SHARE_OF_SHORT:
+        timing = replace(
+            timing,
+            bad_health_seconds=60.0,
+            stopping_seconds=60.0,
+            starting_seconds=200.0,
+            unexpected_seconds=120.0,
+        )
     return Plan(
         hosts=random.choice((2, 2, 3, 3, 4)),
         seed=seed,
