@@ -56,17 +56,24 @@ class Timeline:
 
 
 def timeline(
-    title: str, changes: Iterable[Change], marks: Sequence[Mark], *, end_seconds: float
+    title: str,
+    changes: Iterable[Change],
+    marks: Sequence[Mark],
+    *,
+    end_seconds: float,
+    order: Sequence[str] = (),
 ) -> Timeline:
     """Return the timeline of what was noted, with the first fault at zero.
 
-    All times are of one clock, `end_seconds` too. Lanes stand in the order of their first change.
+    All times are of one clock, `end_seconds` too. Lanes stand in this order, others after them in
+    that of their first change.
     """
     noted = sorted(changes, key=lambda change: change.at_seconds)
     faults = [mark.at_seconds for mark in marks if mark.fault]
     first = min((change.at_seconds for change in noted), default=0.0)
     zero = min(faults, default=first)
-    names = dict.fromkeys(change.lane for change in noted)
+    noted_names = dict.fromkeys(change.lane for change in noted)
+    names = [name for name in dict.fromkeys([*order, *noted_names]) if name in noted_names]
     return Timeline(
         title=title,
         begin_seconds=min(first, zero) - zero,

@@ -1,7 +1,9 @@
 """What can be seen of a lab from outside, past the hosts, while a drill goes on."""
 
+import math
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from tests.lab.heartbeats import spans
 
 EVERY_SECONDS = 0.2
 FIRST_LOOK_SECONDS = 10
+BEFORE_SECONDS = 1.0  # how long is watched before anything befalls the lab
 EMULATOR = "qemu-system-x86"
 AGENT_LOG = "var/log/ovirt-hosted-engine-ha/agent.log"
 # daemon_log.LINE: thread::level::time::...; the lab's hosts tell the time in UTC.
@@ -44,6 +47,7 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         self._begun.wait(FIRST_LOOK_SECONDS)
+        time.sleep(BEFORE_SECONDS)
         return self
 
     def __exit__(
@@ -67,7 +71,11 @@ class Watch:
         self._marks.append(Mark(time.monotonic(), text, fault=False))
 
     def timeline(self) -> Timeline:
-        """What was seen so far; the heartbeat's lane is exact to a second only."""
+        """What was seen so far.
+
+        The heartbeat's lane tells where the VM was booted, also when it has migrated since; it is
+        exact to a second only.
+        """
         marks = [*self._marks]
         for host, at_wall in starts(self.lab, self._since_wall):
             marks.append(Mark(self._monotonic(at_wall), f"start issued on {host}", fault=False))
@@ -76,9 +84,15 @@ class Watch:
             if life.last_wall_seconds >= self._since_wall:
                 began = max(self._since, self._monotonic(life.first_wall_seconds))
                 ended = max(began, self._monotonic(life.last_wall_seconds))
-                word = f"booted on {life.host.removesuffix('.lab')}"
-                beats += [Change(began, "heartbeat", word), Change(ended, "heartbeat", "")]
-        return timeline(self.title, [*self._changes, *beats], marks, end_seconds=time.monotonic())
+                beats.append(Change(began, "heartbeat", life.host.removesuffix(".lab")))
+                beats.append(Change(ended, "heartbeat", ""))
+        return timeline(
+            self.title,
+            [*self._changes, *beats],
+            marks,
+            end_seconds=time.monotonic(),
+            order=[*(host.name for host in self.lab.hosts), "VM", "engine", "heartbeat"],
+        )
 
     def _monotonic(self, at_wall: float) -> float:
         return at_wall - self._since_wall + self._since
@@ -108,9 +122,12 @@ class Watch:
         for host in hosts:
             block = data[host.host_id * BLOCK_BYTES : (host.host_id + 1) * BLOCK_BYTES]
             record = judge_block(host.host_id, block).record
+            stamp = record.timestamp if isinstance(record, Record) else 0
             if not self.lab.machine(host.name).has_power():
+                # What it said before, it has not said again when it comes back.
+                self._told_last[host.name] = (stamp, -math.inf)
                 said[host.name] = ("no power", "")
-            elif not isinstance(record, Record) or self._silent(host.name, record.timestamp):
+            elif not isinstance(record, Record) or self._silent(host.name, stamp):
                 said[host.name] = ("silent", "")
             else:
                 said[host.name] = (record.state or "", str(record.score))
@@ -129,24 +146,42 @@ def timing_of(lab: Lab) -> Timing:
     return Timing(**lab.timing)  # type: ignore[arg-type]
 
 
-def emulators(lab: Lab) -> dict[str, int]:
-    """The hosts with an engine VM's process, running or waiting for its lease, and its number."""
+def processes(lab: Lab, command: str, unit: str = "") -> dict[str, int]:
+    """The number of each host's process of that name, in that unit, as this machine counts."""
     groups = {f"/{lab.machine(host.name).group.name}/": host.name for host in lab.hosts}
     found = {}
     for process in Path("/proc").iterdir():
         try:
-            if (process / "comm").read_text().strip() != EMULATOR:
+            if (process / "comm").read_text().strip() != command:
                 continue
             text = (process / "cgroup").read_text()
         except (OSError, ValueError):
             continue
-        found |= {name: int(process.name) for group, name in groups.items() if group in text}
+        if unit in text:
+            found |= {name: int(process.name) for group, name in groups.items() if group in text}
     return found
+
+
+def emulators(lab: Lab) -> dict[str, int]:
+    """The hosts with an engine VM's process, running or waiting for its lease, and its number."""
+    return processes(lab, EMULATOR)
+
+
+def bring_into_step(lab: Lab) -> None:
+    """Let the turns of all agents begin at the same moment from here on.
+
+    They are stopped for longer than a turn, so that each has one due when all go on at once.
+    """
+    agents = processes(lab, "python3", "ovirt-ha-agent.service").values()
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for agent in agents:
+            os.kill(agent, number)
+        time.sleep(1.5 * timing_of(lab).loop_seconds if number == signal.SIGSTOP else 0)
 
 
 def kill_emulator(lab: Lab, host: str) -> None:
     """`kill -9` of the engine VM's process on that host; done when this returns."""
-    os.kill(emulators(lab)[host], 9)
+    os.kill(emulators(lab)[host], signal.SIGKILL)
 
 
 def lease_owner(lab: Lab) -> int | None:

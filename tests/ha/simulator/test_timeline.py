@@ -34,6 +34,11 @@ def test_changes_count_by_their_time_in_whatever_order_they_come() -> None:
     }
 
 
+def test_lanes_stand_in_the_order_asked_for_and_then_as_they_came() -> None:
+    made = timeline("x", CHANGES, MARKS, end_seconds=130.0, order=("engine", "h2"))
+    assert [lane.name for lane in made.lanes] == ["h2", "h1"]
+
+
 def test_without_a_fault_it_counts_from_the_first_change() -> None:
     made = timeline("quiet", CHANGES, [], end_seconds=130.0)
     assert (made.begin_seconds, made.end_seconds) == (0.0, 30.0)
