@@ -16,7 +16,7 @@ DEBIAN_PACKAGES := \
     mmdebstrap cpio xorriso isolinux syslinux-common kmod bindfs fuse3 nftables systemd-container \
     socat file xz-utils
 
-.PHONY: help install debian-packages check format lint types imports tidy test kill-everywhere demo demo-down \
+.PHONY: help install debian-packages check format lint types imports tidy test scenarios kill-everywhere demo demo-down \
     lab-up lab-down docs constraints clean
 
 help: ## Say what there is.
@@ -74,6 +74,9 @@ imports:
 
 test: install ## Run every test (the lab's too, where it can run).
 	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+
+scenarios: install ## Write the logs of the simulator's scenarios anew; read what changed.
+	@$(BIN)/python -m tests.scenarios_update
 
 kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py
