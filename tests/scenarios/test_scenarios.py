@@ -60,7 +60,7 @@ def test_a_log_is_written_anew_only_for_a_scenario_that_ends_as_it_says(
     expect = '[[expect]]\nat_seconds = 9\nengine_on = "%s"\n'
     for name, where in (("good", "nowhere"), ("bad", "host2")):
         (tmp_path / name).mkdir()
-        text = f'title = "x"\nuntil_seconds = 9\n{expect % where}'
+        text = f'title = "x"\nuntil_seconds = 30\n{expect % where}'
         (tmp_path / name / "scenario.toml").write_text(text)
     assert scenarios_update.main([]) == 1
     assert [file.parent.name for file in tmp_path.glob("*/expected.log")] == ["good"]
