@@ -163,8 +163,8 @@ class SimHost:
 
     def freeze(self) -> None:
         """Stop everything on it, but not its watchdog."""
-        self.boot.frozen = True
         boot = self.boot
+        boot.frozen = not boot.over
         self.site.schedule.after(WATCHDOG_SECONDS, lambda: self._bite(boot))
 
     def thaw(self) -> None:

@@ -73,6 +73,7 @@ class Lease:
 class Seen:
     """What a daemon saw last of a host id, and when it saw that change."""
 
+    host_id: int
     timestamp: int
     generation: int
     live_at: float

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Callable, Sequence
 
 from ha.core.leases import LeaseHolder
-from ha.simulator.leases import WATCHDOG_SECONDS, Area, Lease, Seen, Space
+from ha.simulator.leases import WATCHDOG_SECONDS, Area, Lease, Seen, Slot, Space
 from ha.simulator.processes import Boot
 from ha.simulator.schedule import Schedule, SimFlag
 from ha.simulator.storage import StoragePath
@@ -73,7 +73,7 @@ class Sanlock:
         else:
             space = self.spaces[area.name] = Space(area, host_id)
             slot = area.slot(host_id)
-            before = Seen(slot.timestamp, slot.generation, self._schedule.now)
+            before = self._seen(host_id, slot)
             self._watch_owner(space, before, request)
         return request
 
@@ -195,7 +195,7 @@ class Sanlock:
             seen = space.seen.get(host_id)
             stands = seen and (seen.timestamp, seen.generation) == (slot.timestamp, slot.generation)
             if not stands and slot.generation:
-                space.seen[host_id] = Seen(slot.timestamp, slot.generation, self._schedule.now)
+                space.seen[host_id] = self._seen(host_id, slot)
 
     def _lose(self, space: Space) -> None:
         space.held = None
@@ -214,11 +214,11 @@ class Sanlock:
         slot = lease.area.slot(lease.owner)
         free = lease.owner in (0, space.host_id)
         gone = slot.timestamp == 0 or slot.generation != lease.generation
-        if seen is None or seen.generation != lease.generation:
+        owner = lease.owner, lease.generation
+        if seen is None or (seen.host_id, seen.generation) != owner:
             known = space.seen.get(lease.owner)
             fits = known is not None and known.generation == lease.generation
-            fresh = Seen(slot.timestamp, slot.generation, self._schedule.now)
-            seen = known if fits and known is not None else fresh
+            seen = known if known is not None and fits else self._seen(lease.owner, slot)
         if self._reaches_storage():
             dead = self._schedule.now - seen.live_at > self._dead_seconds
             if free or gone or (dead and slot.timestamp == seen.timestamp):
@@ -228,6 +228,9 @@ class Sanlock:
             if slot.timestamp != seen.timestamp:
                 return request.end(IDLIVE)
         return self._later(POLL_SECONDS, lambda: self._try(lease, lost, seen, request))
+
+    def _seen(self, host_id: int, slot: Slot) -> Seen:
+        return Seen(host_id, slot.timestamp, slot.generation, self._schedule.now)
 
     def _state(self, seen: Seen) -> str:
         age_seconds = self._schedule.now - seen.live_at

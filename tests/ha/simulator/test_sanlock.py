@@ -131,6 +131,25 @@ def test_two_that_wait_for_a_dead_holder_are_not_both_served(bench: Bench) -> No
     assert sorted(request.code for request in requests) == [IDLIVE, OK]
 
 
+def test_a_new_holder_in_the_same_life_and_second_is_not_taken_for_the_dead_one(
+    bench: Bench,
+) -> None:
+    lease = Lease(bench.area)
+    holder = joined(bench, "host1", 1)
+    other, heir = joined(bench, "host2", 2), joined(bench, "host3", 3)
+    bench.run(60)
+    holder.acquire(lease, nothing)
+    bench.power_off("host1")
+    bench.run(21)
+    request = other.acquire(lease, nothing)
+    bench.schedule.run_until(other.spaces["he"].seen[1].live_at + 139.9)
+    assert not request.over.is_set()
+    lease.owner, lease.generation = 3, heir.spaces["he"].generation
+    bench.area.slot(3).timestamp = bench.area.slot(1).timestamp
+    bench.run(2)
+    assert lease.owner == 3
+
+
 def test_without_storage_the_lease_is_lost_after_8_io_and_whoever_uses_it_is_told(
     bench: Bench,
 ) -> None:
