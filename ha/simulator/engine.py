@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from ha.core.sighting import StopReason, VmSighting, VmState
 from ha.env.ports import VmLocked, VmMissing, VmStartFailed, VmTrouble
-from ha.simulator.leases import Lease
+from ha.simulator.leases import Lease, Request
 from ha.simulator.processes import Boot, Process
-from ha.simulator.sanlock import IDLIVE, OK, POLL_SECONDS, Request, Sanlock
+from ha.simulator.sanlock import IDLIVE, OK, POLL_SECONDS, Sanlock
 from ha.simulator.schedule import Schedule
 from ha.simulator.storage import StoragePath
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ha.simulator.schedule import SimFlag
+
 WATCHDOG_SECONDS = 60.0
 """Compiled into sanlock: within this time a watchdog resets a host that goes on without a lease."""
 
@@ -91,3 +93,16 @@ class Space:
         self.seen: dict[int, Seen] = {}
         self.users: list[Callable[[], None]] = []
         """Called when the lease is lost: each ends what uses it, and then calls `release`."""
+
+
+class Request:
+    """Something that a daemon is asked for: `code` holds when `over` is up."""
+
+    def __init__(self, over: SimFlag) -> None:
+        self.over = over
+        self.code = 0
+
+    def end(self, code: int) -> None:
+        """Answer it."""
+        self.code = code
+        self.over.set()

@@ -9,9 +9,9 @@ import errno
 from collections.abc import Callable, Sequence
 
 from ha.core.leases import LeaseHolder
-from ha.simulator.leases import WATCHDOG_SECONDS, Area, Lease, Seen, Slot, Space
+from ha.simulator.leases import WATCHDOG_SECONDS, Area, Lease, Request, Seen, Slot, Space
 from ha.simulator.processes import Boot
-from ha.simulator.schedule import Schedule, SimFlag
+from ha.simulator.schedule import Schedule
 from ha.simulator.storage import StoragePath
 from ha.simulator.time_sim import HostTime
 
@@ -23,19 +23,6 @@ IDLIVE = -243
 HOSTID_BUSY = -262
 AIO_TIMEOUT = -202
 BAD_MAGIC = -223
-
-
-class Request:
-    """Something that a daemon is asked for: `code` holds when `over` is up."""
-
-    def __init__(self, over: SimFlag) -> None:
-        self.over = over
-        self.code = OK
-
-    def end(self, code: int) -> None:
-        """Answer it."""
-        self.code = code
-        self.over.set()
 
 
 class Sanlock:
@@ -207,27 +194,35 @@ class Sanlock:
     def _try(
         self, lease: Lease, lost: Callable[[], None], seen: Seen | None, request: Request
     ) -> None:
-        """Take a lease that is free or whose owner is dead; look again in a second if not sure."""
+        """Take a lease that is free or whose owner is dead; look again in a second if not sure.
+
+        `seen` is what was known of the owner when it was first met.
+        """
         space = self.spaces.get(lease.area.name)
         if space is None or not space.held:
             return request.end(-errno.ENOENT)
-        slot = lease.area.slot(lease.owner)
-        free = lease.owner in (0, space.host_id)
-        gone = slot.timestamp == 0 or slot.generation != lease.generation
-        owner = lease.owner, lease.generation
-        if seen is None or (seen.host_id, seen.generation) != owner:
-            known = space.seen.get(lease.owner)
-            fits = known is not None and known.generation == lease.generation
-            seen = known if known is not None and fits else self._seen(lease.owner, slot)
         if self._reaches_storage():
-            dead = self._schedule.now - seen.live_at > self._dead_seconds
-            if free or gone or (dead and slot.timestamp == seen.timestamp):
-                lease.owner, lease.generation = space.host_id, space.generation
-                space.users.append(lost)
-                return request.end(OK)
+            if lease.owner in (0, space.host_id):
+                return self._get(lease, space, lost, request)
+            slot = lease.area.slot(lease.owner)
+            if seen is None or (seen.host_id, seen.generation) != (lease.owner, lease.generation):
+                seen = self._known(space, lease) or self._seen(lease.owner, slot)
+            if slot.timestamp == 0 or slot.generation != lease.generation:
+                return self._get(lease, space, lost, request)  # it has given up, or rebooted
             if slot.timestamp != seen.timestamp:
                 return request.end(IDLIVE)
+            if self._schedule.now - seen.live_at > self._dead_seconds:
+                return self._get(lease, space, lost, request)
         return self._later(POLL_SECONDS, lambda: self._try(lease, lost, seen, request))
+
+    def _get(self, lease: Lease, space: Space, lost: Callable[[], None], request: Request) -> None:
+        lease.owner, lease.generation = space.host_id, space.generation
+        space.users.append(lost)
+        request.end(OK)
+
+    def _known(self, space: Space, lease: Lease) -> Seen | None:
+        known = space.seen.get(lease.owner)
+        return known if known is not None and known.generation == lease.generation else None
 
     def _seen(self, host_id: int, slot: Slot) -> Seen:
         return Seen(host_id, slot.timestamp, slot.generation, self._schedule.now)
