@@ -63,7 +63,7 @@ def clock(seconds: float) -> str:
 
 def minutes(seconds: float) -> str:
     """Return a duration in minutes and seconds."""
-    whole_minutes, rest = divmod(round(seconds), 60)
+    whole_minutes, rest = divmod(int(seconds), 60)
     return f"{whole_minutes} min {rest} s" if whole_minutes else f"{rest} s"
 
 

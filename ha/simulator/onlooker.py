@@ -29,6 +29,7 @@ class Onlooker:
         self._lease = ""
         self._states: dict[str, tuple[str, str]] = {}
         self._read = 0
+        self._answered_at: float | None = None
         self.look()
 
     def run_until(self, seconds: float) -> None:
@@ -43,19 +44,27 @@ class Onlooker:
         for host in self.cluster.hosts:
             self._show(host.name, *self._shown_of(host))
         self._show(VM, place_of_vm(self.cluster))
-        self._show(ENGINE, GOOD if self.cluster.serves else NO_ANSWER)
+        good = self.cluster.serves
+        at_seconds = self._answered_at if good and self._answered_at else self.cluster.now
+        self._show(ENGINE, GOOD if good else NO_ANSWER, at_seconds=at_seconds)
         said = "; ".join(lease_of(self.cluster))
         if said != self._lease:
             self._lease = said
             self.leases.append(Line(self.cluster.now, "", LEASE, said))
 
-    def _show(self, lane: str, word: str, note: str = "") -> None:
+    def _show(
+        self, lane: str, word: str, note: str = "", *, at_seconds: float | None = None
+    ) -> None:
         if self._shown.get(lane) != (word, note):
             self._shown[lane] = (word, note)
-            self.changes.append(Change(self.cluster.now, lane, word, note))
+            at_seconds = self.cluster.now if at_seconds is None else at_seconds
+            self.changes.append(Change(at_seconds, lane, word, note))
 
     def _read_log(self) -> None:
+        self._answered_at = None
         for line in self.cluster.log[self._read :]:
+            if (line.kind, line.text) == ("vm", "the engine answers"):
+                self._answered_at = line.at_seconds
             if line.kind == "state":
                 word, score = line.text.split(":", 1)[0].split(" ", 1)
                 self._states[line.host] = word, score.strip("()")
@@ -117,4 +126,5 @@ def timeline_of(
         for line in log
         if (line.kind, line.text) == ("vm", "runs") and line.at_seconds > since_seconds
     ]
-    return timeline(title, changes, marks, end_seconds=looks.cluster.now)
+    lanes = [*(host.name for host in looks.cluster.hosts), VM, ENGINE]
+    return timeline(title, changes, marks, end_seconds=looks.cluster.now, order=lanes)

@@ -66,7 +66,7 @@ def test_the_text_has_the_table_the_verdict_and_the_assumptions(killed: Forecast
     text = text_of(killed, ["agent.conf of north"])
     assert "What if: kill-vm at T+0:00" in text
     assert "  T+0:00  -        fault  kill-vm" in text
-    assert "The engine does not answer for 1 min 41 s: from T+0:00 to T+1:41." in text
+    assert "The engine does not answer for 1 min 40 s: from T+0:00 to T+1:40." in text
     assert "  agent.conf of north\n" in text
     assert "sanlock's io_timeout is 10 s" in text
 
@@ -82,4 +82,4 @@ def test_the_same_as_json(killed: Forecast) -> None:
 
 def test_times_as_people_say_them() -> None:
     assert (clock(0.9), clock(61), clock(3600)) == ("T+0:00", "T+1:01", "T+60:00")
-    assert (minutes(59.6), minutes(59), minutes(61)) == ("1 min 0 s", "59 s", "1 min 1 s")
+    assert (minutes(59.6), minutes(60), minutes(61)) == ("59 s", "1 min 0 s", "1 min 1 s")
