@@ -15,6 +15,8 @@ LOOK_SECONDS = 1.0
 VM, ENGINE, GOOD, NO_ANSWER = "VM", "engine", "good", "no answer"
 LEASE = "lease"
 NO_POWER = "no power"
+# What sanlock takes a holder for whose renewals fail.
+SAID = {"fail": "failing"}
 
 
 class Onlooker:
@@ -108,7 +110,7 @@ def lease_of(cluster: Cluster) -> Iterator[str]:
                     views.setdefault(holder.state, []).append(host.name)
     for state, hosts in sorted(views.items()):
         if state != "live":
-            yield f"{state} for {' and '.join(hosts)}"
+            yield f"{SAID.get(state, state)} for {' and '.join(hosts)}"
 
 
 def timeline_of(
