@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ha.core.record import BLOCK_BYTES, MAX_HOST_ID, RANGE_BYTES
+from ha.core.record import BLOCK_BYTES, MAX_HOST_ID
 from ha.env.ports import LostWrite, WhiteboardFailed
 
 TURN_SECONDS = 8.0
 READERS = 4
+LONGEST_RUN_BLOCKS = 64
 
 
 class StorageWhiteboard:
@@ -32,14 +33,10 @@ class StorageWhiteboard:
         A block beyond the end of a file counts as empty. Raises WhiteboardFailed, and ValueError
         for an id outside 0..2000.
         """
+        wanted = range(MAX_HOST_ID + 1) if host_ids is None else map(_checked, host_ids)
+        runs = _runs(sorted(set(wanted)))
         with self._turn(self._reading), self._opened(os.O_RDONLY) as storage:
-            if host_ids is None:
-                found = _split(_read(storage, 0, RANGE_BYTES))
-            else:
-                wanted = sorted({_checked(host_id) for host_id in host_ids})
-                offsets = {host_id: host_id * BLOCK_BYTES for host_id in wanted}
-                found = {h: _read(storage, offset, BLOCK_BYTES) for h, offset in offsets.items()}
-        return {host_id: block for host_id, block in found.items() if _in_use(block)}
+            return dict(_read_in_use(storage, runs))
 
     def write_block(self, host_id: int, block: bytes) -> None:
         """Write one block and read it back.
@@ -52,7 +49,7 @@ class StorageWhiteboard:
         offset = _checked(host_id) * BLOCK_BYTES
         with self._turn(self._writing), self._opened(os.O_RDWR) as storage:
             self._write(storage, offset, block)
-            seen = _read(storage, offset, BLOCK_BYTES)
+            seen = _read(storage, offset)
         if seen != block:
             raise LostWrite(f"{self._path}: block {host_id} is not what was written")
 
@@ -93,27 +90,48 @@ def _checked(host_id: int) -> int:
     return host_id
 
 
-def _read(storage: int, offset: int, size_bytes: int) -> bytes:
-    """Read up to the end of the file; what is missing is NUL."""
-    with mmap.mmap(-1, size_bytes) as buffer:
-        done = 0
-        while done < size_bytes:
-            # A rest that is not page aligned can only follow the end of a file: stop there.
-            part = memoryview(buffer)[done:]
-            try:
-                count = os.preadv(storage, [part], offset + done)
-            finally:
-                part.release()
-            done += count
-            if count == 0 or count % BLOCK_BYTES:
-                break
+def _runs(host_ids: Sequence[int]) -> Sequence[range]:
+    """Ids that follow one another, as they are read: a request for each run, none too long."""
+    runs: list[range] = []
+    for host_id in host_ids:
+        if runs and host_id == runs[-1].stop and len(runs[-1]) < LONGEST_RUN_BLOCKS:
+            runs[-1] = range(runs[-1].start, host_id + 1)
+        else:
+            runs.append(range(host_id, host_id + 1))
+    return runs
+
+
+def _read_in_use(storage: int, runs: Sequence[range]) -> Iterator[tuple[int, bytes]]:
+    """Yield the blocks in use. One buffer serves all runs, as new memory costs more than a read."""
+    with mmap.mmap(-1, max(map(len, runs), default=1) * BLOCK_BYTES) as buffer:
+        for run in runs:
+            size_bytes = len(run) * BLOCK_BYTES
+            done = _fill(buffer, storage, run.start * BLOCK_BYTES, size_bytes)
+            for host_id, start in zip(run, range(0, done, BLOCK_BYTES), strict=False):
+                if buffer[start] != 0:
+                    # What the end of a file cut off is NUL, not what an earlier run left there.
+                    block = buffer[start : min(start + BLOCK_BYTES, done)]
+                    yield host_id, block.ljust(BLOCK_BYTES, b"\0")
+
+
+def _read(storage: int, offset: int) -> bytes:
+    """Read one block; what is missing at the end of the file is NUL."""
+    with mmap.mmap(-1, BLOCK_BYTES) as buffer:
+        _fill(buffer, storage, offset, BLOCK_BYTES)
         return bytes(buffer)
 
 
-def _split(data: bytes) -> dict[int, bytes]:
-    starts = range(0, len(data), BLOCK_BYTES)
-    return {start // BLOCK_BYTES: data[start : start + BLOCK_BYTES] for start in starts}
-
-
-def _in_use(block: bytes) -> bool:
-    return block[0] != 0
+def _fill(buffer: mmap.mmap, storage: int, offset: int, size_bytes: int) -> int:
+    """Read up to the end of the file; return how many bytes there were."""
+    done = 0
+    while done < size_bytes:
+        # A rest that is not page aligned can only follow the end of a file: stop there.
+        part = memoryview(buffer)[done:size_bytes]
+        try:
+            count = os.preadv(storage, [part], offset + done)
+        finally:
+            part.release()
+        done += count
+        if count == 0 or count % BLOCK_BYTES:
+            break
+    return done

@@ -1,4 +1,4 @@
-"""One contract for a file, a device where there is one, and the tests' stand-in in memory."""
+"""One contract for a file, a device where there is one, the simulator, and the tests' stand-in."""
 
 import os
 import subprocess
@@ -15,6 +15,7 @@ from ha.env import whiteboard
 from ha.env.ports import LostWrite, Whiteboard, WhiteboardFailed
 from ha.env.whiteboard import StorageWhiteboard
 from tests.ha.broker_world import MemoryWhiteboard
+from tests.ha.simulator.virtual import simulated_whiteboard
 
 GUARD = b"G" * BLOCK_BYTES
 BLOCK = b"1|1|" + b"x" * (BLOCK_BYTES - 4)
@@ -55,10 +56,12 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(params=["file", "device", "memory"])
+@pytest.fixture(params=["file", "device", "memory", "simulated"])
 def board(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Whiteboard]:
     if request.param == "memory":
         yield MemoryWhiteboard()
+    elif request.param == "simulated":
+        yield simulated_whiteboard()
     else:
         with guarded(request.param, tmp_path) as path:
             yield StorageWhiteboard(path)
@@ -111,6 +114,23 @@ def test_a_short_file_reads_as_empty_and_is_never_made_longer(tmp_path: Path) ->
     with pytest.raises(WhiteboardFailed, match="no room"):
         board.write_block(2, BLOCK)
     assert file.stat().st_size == 2 * BLOCK_BYTES + 3
+
+
+def test_a_block_that_the_end_of_a_file_cuts_off_has_nothing_of_another(tmp_path: Path) -> None:
+    file = tmp_path / "short"
+    file.write_bytes(BLOCK * 2 + b"odd")
+    cut_off = b"odd".ljust(BLOCK_BYTES, b"\0")
+    assert StorageWhiteboard(file).read_blocks([0, 2]) == {0: BLOCK, 2: cut_off}
+
+
+@pytest.mark.parametrize("wanted", [None, list(range(50, 300)), [64, 200, 63, 65]])
+def test_blocks_are_told_apart_wherever_they_are(
+    board: Whiteboard, wanted: list[int] | None
+) -> None:
+    blocks = {n: f"1|1|{n}|".encode().ljust(BLOCK_BYTES, b"x") for n in (63, 64, 65, 200)}
+    for host_id, block in blocks.items():
+        board.write_block(host_id, block)
+    assert board.read_blocks(wanted) == blocks
 
 
 def test_missing_storage_is_told_with_its_path(tmp_path: Path) -> None:
