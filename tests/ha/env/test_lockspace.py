@@ -20,6 +20,7 @@ from ha.env.lockspace import (  # noqa: E402  (needs the binding)
 )
 from ha.env.ports import HostIdTaken, Lockspace, LockspaceFailed  # noqa: E402
 from tests.ha.broker_world import MemoryLockspace  # noqa: E402
+from tests.ha.simulator.virtual import simulated_lockspace  # noqa: E402
 
 MIB = 1024 * 1024
 
@@ -45,10 +46,12 @@ def await_holders(lockspace: Lockspace) -> Sequence[LeaseHolder]:
     return ()
 
 
-@pytest.fixture(params=["sanlock", "memory"])
+@pytest.fixture(params=["sanlock", "memory", "simulated"])
 def lockspace(request: pytest.FixtureRequest, tmp_path: Path) -> Lockspace:
     if request.param == "memory":
         return MemoryLockspace()
+    if request.param == "simulated":
+        return simulated_lockspace()
     request.getfixturevalue("sanlock_daemon")
     return open_lockspace(area(tmp_path, "he-join"))
 

@@ -6,17 +6,18 @@ from typing import Any
 
 from ha.env.ports import EnvError
 from ha.simulator.leases import MemoryArea
+from ha.simulator.lockspace_sim import SimLockspace
 from ha.simulator.processes import Boot, Process
 from ha.simulator.sanlock import Sanlock
 from ha.simulator.schedule import Schedule
-from ha.simulator.storage import Storage, StoragePath
+from ha.simulator.storage import SimWhiteboard, Storage, StoragePath
 from ha.simulator.time_sim import HostTime
 
 LONGEST_SECONDS = 10_000.0
 
 
 class Virtual:
-    """Makes each call of a port in a task, and lets the time pass until it comes back."""
+    """Makes each call of a port in a task, a second after the one before."""
 
     def __init__(self, schedule: Schedule, port: object) -> None:
         self._schedule = schedule
@@ -24,6 +25,7 @@ class Virtual:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._port, name)
+        self._schedule.run_until(self._schedule.now + 1)
         return lambda *args, **kwargs: in_task(self._schedule, lambda: method(*args, **kwargs))
 
 
@@ -81,3 +83,17 @@ class Bench:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.schedule.run_until(self.schedule.now + seconds)
+
+
+def simulated_whiteboard() -> Virtual:
+    """A whiteboard on simulated storage."""
+    bench = Bench()
+    bench.sanlock("host1")
+    return Virtual(bench.schedule, SimWhiteboard(bench.schedule, bench.paths["host1"]))
+
+
+def simulated_lockspace() -> Virtual:
+    """A lockspace that nobody else uses."""
+    bench = Bench()
+    sanlock = bench.sanlock("host1")
+    return Virtual(bench.schedule, SimLockspace(bench.schedule, sanlock, bench.area))
