@@ -29,8 +29,8 @@ for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
         del os.environ[name]
 
 BEGIN = ("lab", "second lab", "by hand", "flows", "tasks", "supervisor")
-# They need no server, only time: any worker takes the next of them.
-ALONE = {"test_killed_everywhere", "test_plan_and_run"}
+# They share nothing, and need only time: any worker takes the next of them.
+ALONE = {"test_demo_simulated", "test_killed_everywhere", "test_plan_and_run"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -46,6 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def group_of(item: pytest.Item) -> str | None:
     """The tests that share this name run in one worker, one after the other."""
     layer, *_ = item.path.relative_to(TESTS).parts
+    if item.path.stem in ALONE:
+        return None
     if layer == "lab":
         if {"by_hand", "block_lab", "drill_lab", "one_host"}.intersection(
             getattr(item, "fixturenames", ())
@@ -54,4 +56,4 @@ def group_of(item: pytest.Item) -> str | None:
         return "second lab" if item.path.stem in SECOND_LAB else "lab"
     if item.path.name == "test_supervisor.py":
         return "supervisor"
-    return layer if layer in {"flows", "tasks"} and item.path.stem not in ALONE else None
+    return layer if layer in {"flows", "tasks"} else None

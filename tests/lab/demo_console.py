@@ -29,26 +29,22 @@ class Console:
     def fail(self, line: str) -> None:
         print(f"demo: {line}", file=sys.stderr, flush=True)
 
-    def cannot(self, reasons: list[str]) -> None:
-        """Say what is missing, and what works without it."""
-        self.fail("the demo boots real hosts, and this machine cannot:")
+    def simulated(self, what: str, reasons: list[str]) -> None:
+        """Say first that hosts are simulated, what of them, and why."""
+        print(what)
+        print("Why, and not on hosts that are booted:")
         for reason in reasons:
-            self.fail(f"  - {reason}")
-        self.fail("What works here without them:")
-        self.fail("  .venv/bin/runbook list                      the runbooks")
-        self.fail("  .venv/bin/runbook show metadata-too-new     what the demo would run")
-        self.fail("  .venv/bin/runbook serve                     the Prefect UI")
-        self.fail("  .venv/bin/python -m ha replay tests/conformance/state-machine.jsonl.gz")
-        self.fail("  make test                                   all tests but the lab's")
+            print(f"  - {reason}")
+        sys.stdout.flush()
 
-    def record(self, command: "Command", run_id: str) -> None:
+    def record(self, command: "Command", run_id: str, hint: str) -> None:
         """Print the audit record of the run, and where everything is."""
         self.title("The audit record")
         command.call("status", run_id)
         self.title("Left up until `make demo-down`")
         print(f"UI:       {command.ui_url()}  (log in with the line in {command.credentials_file})")
         print(f"run:      {command.environment_line()} .venv/bin/runbook status {run_id[:8]}")
-        print("hosts:    .venv/bin/python -m tests.lab ssh --name demo h1", flush=True)
+        print(f"hosts:    {hint}", flush=True)
 
 
 class Command:

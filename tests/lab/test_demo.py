@@ -1,4 +1,4 @@
-"""`make demo`: where it cannot run, and on a cluster that an earlier demo left up."""
+"""`make demo` on a cluster that an earlier demo left up."""
 
 import pytest
 
@@ -8,17 +8,7 @@ from tests.lab.care import unsettled
 from tests.lab.cluster import Lab
 from tests.lab.control_node import ControlNode
 from tests.lab.demo_console import Console
-
-
-def test_without_root_it_says_what_is_missing_and_what_works(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(demo, "why_not", lambda: ["the lab needs root"])
-    assert demo.up(Console()) == 2
-    said = capsys.readouterr().err
-    assert "the lab needs root" in said
-    assert "runbook list" in said
-    assert "make test" in said
+from tests.lab.demo_stage import RealStage
 
 
 def test_without_a_terminal_it_approves_nothing_unasked(
@@ -38,6 +28,6 @@ def test_on_a_cluster_that_is_up_already_it_breaks_and_repairs_it_again(
 ) -> None:
     """The fixtures left hosts and server up, and the whiteboard broken, as a first demo might."""
     monkeypatch.setattr(demo, "UNATTENDED", True)
-    demo.play(broken, control_node, Console())
+    demo.play(RealStage(broken, control_node.home), control_node, Console())
     assert unsettled(broken) == ""
     assert not [block for block in judge_whiteboard(broken.read_metadata()) if block.bad]

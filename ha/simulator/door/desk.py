@@ -2,11 +2,12 @@
 
 A request is words. `run MACHINE PASSWORD COMMAND WORD...` is a command; the answer is a script
 that prints what it prints and ends as it ends. `enter MACHINE SECONDS WORD...` asks whether a
-machine can be reached for a command; `do WORDS` makes a fault, and `now` asks for the time: the
-answer of these is a line. Whoever gets no answer was killed with the machine.
+machine can be reached for a command; `do WORDS` makes a fault, `now` asks for the time, `broken`
+for what must always hold and did not, and `stop` ends it all: the answer of these is text. Whoever
+gets no answer was killed with the machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
 
 from ha.cli.console import VARIABLE as PASSWORD
@@ -40,6 +41,11 @@ class Desk:
         self._machines = machines_of(cluster)
         self._lives = {name: machine.life() for name, machine in self._machines.items()}
         self._flag = self._read_flag()
+        self._simple: Mapping[str, Callable[[], str]] = {
+            "now": lambda: f"{cluster.now:.3f}",
+            "broken": lambda: "\n".join(cluster.invariants.broken),
+            "stop": self._stop,
+        }
         pace.before_time, pace.after_time = self._notice_writes, self._notice_ends
 
     def answer(self, words: Sequence[str]) -> bytes:
@@ -52,8 +58,8 @@ class Desk:
                 return self._enter(self._machines[name], float(seconds), argv)
             case ["do", *rest]:
                 return self.do(" ".join(rest)).encode()
-            case ["now"]:
-                return f"{self._cluster.now:.3f}".encode()
+            case [word] if word in self._simple:
+                return self._simple[word]().encode()
         return NOT_UNDERSTOOD
 
     def do(self, words: str) -> str:
@@ -71,6 +77,10 @@ class Desk:
         """End the real processes of all machines."""
         for name in self._machines:
             kill_marked(self._folder.machine(name))
+
+    def _stop(self) -> str:
+        self._pace.stop()
+        return "stopping"
 
     def _run(
         self, machine: Machine, environment: Mapping[str, str], command: str, words: Sequence[str]

@@ -43,6 +43,9 @@ class Stepped:
             self._cluster.run_until(self._cluster.now + seconds)
             self.after_time()
 
+    def stop(self) -> None:
+        """Do nothing: who steps the time ends it."""
+
 
 class Paced:
     """Virtual time passes as a clock's does, `speed` times as fast."""
