@@ -52,6 +52,16 @@ class Storage:
         return {number: block for number, block in found.items() if block[0]}
 
 
+class _Write:
+    """A write under way; two with the same content are two."""
+
+    __slots__ = ("block", "number")
+
+    def __init__(self, number: int, block: bytes) -> None:
+        self.number = number
+        self.block = block
+
+
 class StoragePath:
     """One host's way to the storage."""
 
@@ -63,7 +73,7 @@ class StoragePath:
         self._back = schedule.flag()
         self._back.set()
         self._fast = schedule.flag()
-        self._under_way: list[tuple[int, bytes]] = []
+        self._under_way: list[_Write] = []
         self._hung = {READERS: 0, WRITERS: 0}
         self.slow_seconds = 0.0
         self.refuses = False
@@ -107,7 +117,8 @@ class StoragePath:
 
     def cut_power(self) -> None:
         """Lose what is under way: it is there, not there, or torn."""
-        for number, block in self._under_way:
+        for request in self._under_way:
+            number, block = request.number, request.block
             match self._random.randrange(3):
                 case 0:
                     self._storage.write(self._host, number, block)
@@ -129,7 +140,7 @@ class StoragePath:
         """Write a block and read it back, in a task. Raises WhiteboardFailed, LostWrite."""
         for told in self._storage.on_request:
             told(self._host, number)
-        request = (number, block)
+        request = _Write(number, block)
         self._under_way.append(request)
         try:
             self._wait(WRITERS)
@@ -160,8 +171,8 @@ class StoragePath:
 
     def _land(self) -> None:
         under_way, self._under_way = self._under_way, []
-        for number, block in under_way:
-            self._land_one(number, block)
+        for request in under_way:
+            self._land_one(request.number, request.block)
 
     def _land_one(self, number: int, block: bytes) -> None:
         if self._lose_writes:
