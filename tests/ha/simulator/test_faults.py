@@ -2,7 +2,9 @@
 
 import pytest
 
+from ha.simulator.cluster import Cluster
 from ha.simulator.faults import FAULTS, UnknownFault, check_fault, list_of_faults
+from ha.simulator.site import Plan
 
 HOSTS = ("host1", "host2")
 
@@ -56,3 +58,21 @@ def test_the_refusal_says_what_would_fit() -> None:
 
 def test_every_fault_is_listed() -> None:
     assert len(list_of_faults().splitlines()) == len(FAULTS)
+
+
+EXAMPLES = {"SECONDS": "3", "OFFSET": "60", "SHARE": "0.5", "NUMBER": "1", "PPM": "200"}
+
+
+@pytest.mark.parametrize("words", [fault.words for fault in FAULTS])
+def test_each_fault_can_be_done_at_any_time(words: str) -> None:
+    hosts = iter(("host1", "host2"))
+    parts = [next(hosts) if part == "HOST" else EXAMPLES.get(part, part) for part in words.split()]
+    said = " ".join(part.split("|")[0] for part in parts)
+    with Cluster(Plan(hosts=2, first="host1")) as made:
+        for at in (0, 50, 200):  # before anything runs, while nothing is known, with the engine up
+            made.run_until(at)
+            made.do(said)
+        made.do("power-off all")
+        made.do(said)
+        made.run_until(230)
+        assert made.invariants.broken == []
