@@ -203,7 +203,12 @@ FAULTS: tuple[Fault, ...] = (
         "libvirt-back HOST", "libvirt answers again", lambda _, host: host.libvirt.answer_again()
     ),
     Fault("gateway-lost HOST", "the network test fails", _set(network_share=0.0)),
-    Fault("gateway-back HOST", "the network test succeeds", _set(network_share=1.0)),
+    Fault(
+        "gateway-refused HOST",
+        "the network test fails at once, as without a route",
+        _set(network_share=0.0, refused=True),
+    ),
+    Fault("gateway-back HOST", "the network test succeeds", _set(network_share=1.0, refused=False)),
     Fault("packet-loss HOST SHARE", "that share of the network tests fails", _loss),
     Fault("network-cut HOST", "its cable is pulled; storage has another", _set(uplink=False)),
     Fault("network-back HOST", "its cable is plugged in", _set(uplink=True)),

@@ -47,6 +47,10 @@ def json_of(made: Forecast, sources: list[str]) -> str:
             "down_seconds": round(run.down_seconds, 1),
             "down_seconds_least": round(made.least_seconds, 1),
             "down_seconds_most": round(made.most_seconds, 1),
+            "milestones": {
+                name: [round(first, 1), round(last, 1)]
+                for name, (first, last) in made.ranges.items()
+            },
             "runs": made.question.runs,
             "runs_in_which_the_engine_stays_down": made.lost,
             "broken": list(run.broken),
@@ -85,6 +89,8 @@ def _verdict(made: Forecast) -> Iterator[str]:
             f"Asked {made.question.runs} times, with the fault at another moment each time: it does"
             f" not answer for {least} to {most}; above is the run in the middle (seed {run.seed})."
         )
+        for name, (first, last) in made.ranges.items():
+            yield f"  {name}: {clock(first)} to {clock(last)}"
     if made.lost:
         yield (
             f"In {made.lost} of {made.question.runs} runs it does not answer at the end, which is"

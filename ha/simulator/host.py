@@ -49,6 +49,7 @@ class SimHost:
         self.thawed_at = -inf
         self.bridge = True
         self.network_share = 1.0
+        self.refused = False
         self.uplink = True
         self.memory_free_mib = 16384.0
         self.cpu_load = 0.1

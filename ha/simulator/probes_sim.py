@@ -27,7 +27,8 @@ class SimProbes:
             return 1.0
         share = self._host.network_share if self._host.uplink else 0.0
         lost = round(PROBES * (1 - share))
-        self._sleep((PROBES - 1) * PAUSE_SECONDS + lost * PROBE_LIMIT_SECONDS)
+        waits = 0 if self._host.refused else lost
+        self._sleep((PROBES - 1) * PAUSE_SECONDS + waits * PROBE_LIMIT_SECONDS)
         return (PROBES - lost) / PROBES
 
     def bridge_up(self) -> bool:

@@ -5,7 +5,7 @@ faults. When they come matters: the turns of the agents and the renewals of the 
 do. So the question is asked several times, each time at another moment, and the answer has a range.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
@@ -21,6 +21,8 @@ LONGEST_WAY_SECONDS = 7200.0
 STEP_SECONDS = 10.0
 LEAD_SECONDS = 60.0
 RUNS = 5
+# What is told of all runs.
+MILESTONES = ASKED, RUNS_AGAIN, ANSWERS = ("a host asks for the VM", "the VM runs", "it answers")
 
 
 class NeverAtWork(Exception):
@@ -66,6 +68,18 @@ class Run:
         return sum(end - o.begin_seconds for end, o in zip(ends, self.outages, strict=True))
 
     @property
+    def milestones(self) -> Mapping[str, float]:
+        """When what matters came about, where it did."""
+        found: dict[str, float] = {}
+        for line in self.lines:
+            name = _milestone(line)
+            if name == ANSWERS:
+                found[name] = line.at_seconds
+            elif name:
+                found.setdefault(name, line.at_seconds)
+        return found
+
+    @property
     def comes_back(self) -> bool:
         """Whether the engine answers at the end."""
         return all(outage.end_seconds is not None for outage in self.outages)
@@ -73,27 +87,47 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What to expect: the run in the middle, and the range of all."""
+    """What to expect: all runs by how long the engine did not answer, and the one in the middle."""
 
     question: Question
-    run: Run
-    least_seconds: float
-    most_seconds: float
-    lost: int
-    """In how many runs the engine does not answer at the end."""
+    runs: tuple[Run, ...]
+
+    @property
+    def run(self) -> Run:
+        """The run in the middle."""
+        return self.runs[(len(self.runs) - 1) // 2]
+
+    @property
+    def least_seconds(self) -> float:
+        """The shortest time without the engine."""
+        return self.runs[0].down_seconds
+
+    @property
+    def most_seconds(self) -> float:
+        """The longest."""
+        return self.runs[-1].down_seconds
+
+    @property
+    def lost(self) -> int:
+        """In how many runs the engine does not answer at the end."""
+        return sum(not run.comes_back for run in self.runs)
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """From when to when each milestone came about, of those that did in every run."""
+        seen = [run.milestones for run in self.runs]
+        names = [name for name in MILESTONES if all(name in each for each in seen)]
+        return {
+            name: (min(each[name] for each in seen), max(each[name] for each in seen))
+            for name in names
+        }
 
 
 def forecast(question: Question) -> Forecast:
     """Answer a question. Raises NeverAtWork, SimulationError."""
     seeds = range(question.plan.seed, question.plan.seed + question.runs)
     runs = sorted((ask(question, seed) for seed in seeds), key=lambda run: run.down_seconds)
-    return Forecast(
-        question=question,
-        run=runs[(len(runs) - 1) // 2],
-        least_seconds=runs[0].down_seconds,
-        most_seconds=runs[-1].down_seconds,
-        lost=sum(not run.comes_back for run in runs),
-    )
+    return Forecast(question, tuple(runs))
 
 
 def ask(question: Question, seed: int) -> Run:
@@ -154,6 +188,14 @@ def _run(question: Question, seed: int, looks: Onlooker, zero: float) -> Run:
         timeline=timeline_of(title, looks, since_seconds=zero, lead_seconds=LEAD_SECONDS),
         broken=tuple(looks.cluster.invariants.broken),
     )
+
+
+def _milestone(line: Line) -> str:
+    if line.kind == "state" and line.text.startswith(f"{State.ENGINE_START.value} "):
+        return ASKED
+    if line.kind == "vm" and line.text == "runs":
+        return RUNS_AGAIN
+    return ANSWERS if line.kind == "vm" and line.text == "the engine answers" else ""
 
 
 def _outages(changes: Sequence[Change], zero: float) -> Iterator[Outage]:

@@ -32,6 +32,16 @@ def test_a_killed_vm_is_started_elsewhere(killed: Forecast) -> None:
     assert made.run.timeline.begin_seconds == -60
 
 
+def test_what_matters_is_told_of_all_runs(killed: Forecast) -> None:
+    ranges = killed.ranges
+    assert list(ranges) == ["a host asks for the VM", "the VM runs", "it answers"]
+    (asked, _), (first, last), (answers, _) = ranges.values()
+    assert 0 <= asked <= first <= last < 5
+    assert answers - first == pytest.approx(100, abs=2)
+    assert "  the VM runs: T+0:00 to T+0:0" in text_of(killed, [])
+    assert json.loads(json_of(killed, []))["milestones"]["the VM runs"][0] == round(first, 1)
+
+
 def test_an_engine_that_nobody_can_start_stays_down() -> None:
     made = forecast(replace(KILLED, faults=((0.0, "power-off all"),)))
     assert (made.lost, made.run.comes_back) == (2, False)
