@@ -1,24 +1,20 @@
 """The `hosted-engine` command on a real host."""
 
-import getpass
 import io
 import logging
 import os
 import socket
 import sys
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ha import mounts
 from ha.cli.command import run_command
 from ha.cli.host import FAILURE, Host, Terminal
+from ha.cli.later import Later, later
 from ha.config import Paths
 from ha.config_files import read_agent_conf
 from ha.env.clock import HostClock
-from ha.env.engine_console import LibvirtConsole, vm_exists
-from ha.env.engine_vm import LibvirtEngineVm
 from ha.env.lockspace import (
     SanlockLockspace,
     initialise_lease,
@@ -27,11 +23,9 @@ from ha.env.lockspace import (
     lockspace_name,
 )
 from ha.env.ports import Lockspace
-from ha.env.probes import address_of, health_page_ok
 from ha.env.whiteboard import StorageWhiteboard
 from ha.rpc import BrokerLink
 from ha.services import SystemdServices
-from ha.vm_domain import kvm_usable
 
 # A write that waits for slow storage, and the read back behind it.
 BROKER_LIMIT_SECONDS = 60.0
@@ -93,21 +87,21 @@ def _real_host() -> Host:
         paths=paths,
         name=socket.gethostname(),
         broker=BrokerLink(paths.broker_socket, BROKER_LIMIT_SECONDS),
-        engine_vm=LibvirtEngineVm(),
-        vm_exists=vm_exists,
-        console=LibvirtConsole(),
-        terminal=Terminal(os.environ, getpass.getpass if sys.stdin.isatty() else None),
+        engine_vm=Later(later("ha.env.engine_vm", "LibvirtEngineVm")),
+        vm_exists=later("ha.env.engine_console", "vm_exists"),
+        console=Later(later("ha.env.engine_console", "LibvirtConsole")),
+        terminal=Terminal(os.environ, later("getpass", "getpass") if sys.stdin.isatty() else None),
         services=SystemdServices(),
         sanlock=RealSanlock(paths.agent_conf),
         clock=HostClock(),
         whiteboard=StorageWhiteboard,
-        mount=mounts.mount,
-        unmount=mounts.unmount,
-        health_page_ok=health_page_ok,
-        address_of=address_of,
-        new_uuid=lambda: str(uuid.uuid4()),
+        mount=later("ha.mounts", "mount"),
+        unmount=later("ha.mounts", "unmount"),
+        health_page_ok=later("ha.env.probes", "health_page_ok"),
+        address_of=later("ha.env.probes", "address_of"),
+        new_uuid=lambda: str(later("uuid", "uuid4")()),
         stamp=lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
-        kvm=kvm_usable,
+        kvm=later("ha.vm_domain", "kvm_usable"),
         say=lambda line: print(_shown(line), flush=True),
         complain=_complain,
     )

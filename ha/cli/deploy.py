@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ha.answers import Answer, Answers, AnswersError, format_answers, read_answers
+from ha.cli.deploy_options import UPSTREAMS_OPTIONS
 from ha.cli.host import Host, Refused
 from ha.config_files import read_agent_conf
 from ha.deploy import DeployFailed, Tools, deploy
 from ha.whole_file import write_whole
 
 ALREADY = "The hosted engine has already been deployed on this host"
-# What upstream's deployment hands to the playbooks that make an engine, which this one does not.
-UPSTREAMS_OPTIONS = ("restore-from-file=", "4", "6", "ansible-extra-vars=")
 NO_ENGINE_IS_MADE = (
     "This deployment makes no engine: it imports the disk of one (OVEHOSTED_VM/ovfArchive), in"
     " which a backup is restored beforehand"

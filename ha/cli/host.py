@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ha.config import HostedEngineConf, Paths
 from ha.config_files import read_hosted_engine_conf, read_key_values
-from ha.deploy_storage import Sanlock
 from ha.env.console_port import Console
 from ha.env.ports import Broker, EngineVm, Whiteboard
 from ha.env.time_ports import Clock
 from ha.services import Services
 from ha.storage_domain import StorageDomain, storage_domain_of
+
+if TYPE_CHECKING:
+    from ha.deploy_storage import Sanlock
 
 FAILURE = 1
 
@@ -48,7 +51,7 @@ class Host:
     console: Console
     terminal: Terminal
     services: Services
-    sanlock: Sanlock
+    sanlock: "Sanlock"
     clock: Clock
     whiteboard: Callable[[Path], Whiteboard]
     mount: Callable[..., None]

@@ -3,17 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ha.cli.checks import check_deployed, check_liveliness
-from ha.cli.clean import clean_metadata
-from ha.cli.console import add_console_password, console
-from ha.cli.deploy import UPSTREAMS_OPTIONS, deploy_host
+from ha.cli.deploy_options import UPSTREAMS_OPTIONS
 from ha.cli.host import Host
-from ha.cli.lockspace import reinitialize_lockspace
-from ha.cli.maintenance import set_maintenance
-from ha.cli.shared_config import get_shared_config, set_shared_config
+from ha.cli.later import later
 from ha.cli.status import vm_status
-from ha.cli.storage import connect_storage, disconnect_storage
-from ha.cli.vm import vm_poweroff, vm_shutdown, vm_start, vm_start_paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +27,14 @@ class Verb:
 
 VERBS = {
     "deploy": Verb(
-        deploy_host,
+        later("ha.cli.deploy", "deploy_host"),
         "--deploy --config-append=<file>... [--generate-answer=<file>]",
         "Deploy this host without questions, as the first one or as an additional one.",
         ("config-append=", "generate-answer=", *UPSTREAMS_OPTIONS),
         needs_deployed=False,
     ),
     "vm-start": Verb(
-        vm_start,
+        later("ha.cli.vm", "vm_start"),
         "--vm-start [--vm-conf=<file>]",
         "Start the VM on this host. In an edited copy of vm.conf a changed cdrom path,\n"
         "bootOrder or bootMenuEnable takes effect, in the plain lines or in the XML.\n"
@@ -50,16 +43,24 @@ VERBS = {
         needs_vm_conf=True,
     ),
     "vm-start-paused": Verb(
-        vm_start_paused,
+        later("ha.cli.vm", "vm_start_paused"),
         "--vm-start-paused [--vm-conf=<file>]",
         "The same, with the VM's processors stopped until: virsh resume HostedEngine.",
         ("vm-conf=",),
         needs_vm_conf=True,
     ),
-    "vm-shutdown": Verb(vm_shutdown, "--vm-shutdown", "Gracefully shut down the VM on this host."),
-    "vm-poweroff": Verb(vm_poweroff, "--vm-poweroff", "Forcefully power off the VM on this host."),
+    "vm-shutdown": Verb(
+        later("ha.cli.vm", "vm_shutdown"),
+        "--vm-shutdown",
+        "Gracefully shut down the VM on this host.",
+    ),
+    "vm-poweroff": Verb(
+        later("ha.cli.vm", "vm_poweroff"),
+        "--vm-poweroff",
+        "Forcefully power off the VM on this host.",
+    ),
     "add-console-password": Verb(
-        add_console_password,
+        later("ha.cli.console", "add_console_password"),
         "--add-console-password",
         "Set a password for the VM's VNC console, valid for 120 s, at most 8 characters, and\n"
         "say where to connect. The VM must be on this host. The password is taken from\n"
@@ -68,7 +69,9 @@ VERBS = {
         ("password=",),
     ),
     "console": Verb(
-        console, "--console", "Connect this terminal with the VM's serial console; ^] leaves it."
+        later("ha.cli.console", "console"),
+        "--console",
+        "Connect this terminal with the VM's serial console; ^] leaves it.",
     ),
     "vm-status": Verb(
         vm_status,
@@ -78,28 +81,30 @@ VERBS = {
         needs_vm_conf=True,
     ),
     "check-deployed": Verb(
-        check_deployed,
+        later("ha.cli.checks", "check_deployed"),
         "--check-deployed",
         "Check whether the hosted engine has been deployed already.",
         needs_deployed=False,
     ),
     "check-liveliness": Verb(
-        check_liveliness,
+        later("ha.cli.checks", "check_liveliness"),
         "--check-liveliness",
         "Check the liveliness page of the engine. Exit code 2: it is not known which page.",
         needs_deployed=False,
     ),
     "connect-storage": Verb(
-        connect_storage, "--connect-storage", "Connect the hosted engine storage domain."
+        later("ha.cli.storage", "connect_storage"),
+        "--connect-storage",
+        "Connect the hosted engine storage domain.",
     ),
     "disconnect-storage": Verb(
-        disconnect_storage,
+        later("ha.cli.storage", "disconnect_storage"),
         "--disconnect-storage",
         "Disconnect the hosted engine storage domain. Refused while agent, broker or the\n"
         "engine VM use it on this host. Gives back the host ids that sanlock still holds.",
     ),
     "set-maintenance": Verb(
-        set_maintenance,
+        later("ha.cli.maintenance", "set_maintenance"),
         "--set-maintenance --mode=<mode>",
         "Set maintenance status to the specified mode (global/local/none). Says which hosts\n"
         "have taken notice of the global flag, in two turns and 10 s. Exit code 3:\n"
@@ -107,7 +112,7 @@ VERBS = {
         ("mode=",),
     ),
     "get-shared-config": Verb(
-        get_shared_config,
+        later("ha.cli.shared_config", "get_shared_config"),
         "--get-shared-config <key> [--type=<type>]",
         "Get the value of a key of the configuration. If several files have the key, a type\n"
         "must be given: he_local (hosted-engine.conf of this host), he_shared (its copy on\n"
@@ -116,7 +121,7 @@ VERBS = {
         ("key",),
     ),
     "set-shared-config": Verb(
-        set_shared_config,
+        later("ha.cli.shared_config", "set_shared_config"),
         "--set-shared-config <key> <value> [--type=<type>]",
         "Set a key to a value, in one of the files above but vm.conf. Refused if the file\n"
         "could not be used with it, or if somebody else changed the storage meanwhile. Hosts\n"
@@ -125,7 +130,7 @@ VERBS = {
         ("key", "value"),
     ),
     "clean-metadata": Verb(
-        clean_metadata,
+        later("ha.cli.clean", "clean_metadata"),
         "--clean-metadata [--host-id=<id>] [--force-cleanup]",
         "Empty the block of this host, or of another, on the whiteboard: the other hosts\n"
         "forget it. Refused unless that host is proven gone: --force-cleanup names\n"
@@ -133,7 +138,7 @@ VERBS = {
         ("host-id=", "force-cleanup"),
     ),
     "reinitialize-lockspace": Verb(
-        reinitialize_lockspace,
+        later("ha.cli.lockspace", "reinitialize_lockspace"),
         "--reinitialize-lockspace [--force]",
         "Write an empty sanlock lockspace for the whiteboard. Refused unless global\n"
         "maintenance is on, every block can be read and says stopped, no lease is in\n"

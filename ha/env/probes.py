@@ -1,13 +1,11 @@
 """Looks at this host and at the engine's health page. The network's probes are beside it."""
 
 import fcntl
-import http.client
 import logging
 import re
 import socket
 import struct
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -153,6 +151,10 @@ def address_of(name: str) -> str:
 
 def health_page_ok(fqdn: str, *, port: int = 80) -> bool:
     """Whether the engine at this name says that it and its database are up; takes up to 20 s."""
+    # Only the host that runs the engine asks: the agent and the other brokers need not carry these.
+    import http.client  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
     deadline = time.monotonic() + HEALTH_PAGE_SECONDS
     url = f"http://{fqdn}:{port}/ovirt-engine/services/health"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

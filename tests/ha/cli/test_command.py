@@ -1,5 +1,9 @@
 """The command line itself: messages and exit codes as upstream's users know them."""
 
+import re
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,8 @@ from ha.cli.usage import VERBS
 from ha.storage_domain import storage_domain_of
 from tests.ha.cli.sim import SimHost
 
+PROJECT = Path(__file__).parents[3]
+CLI = PROJECT / "ha" / "cli"
 PAGE = Path(__file__).parents[3] / "docs" / "hosted-engine.md"
 NEED_DEPLOYMENT = [
     *("--vm-start", "--vm-start-paused", "--vm-shutdown", "--vm-poweroff"),
@@ -166,3 +172,27 @@ def test_answers_are_needed(bare: SimHost) -> None:
     assert "--config-append" in bare.complained
     assert bare.run("--deploy", "--config-append=/no/such") == 1
     assert "/no/such" in bare.complained
+
+
+def test_what_is_imported_later_is_there() -> None:
+    pytest.importorskip("libvirt")
+    named = [
+        match.groups()
+        for file in ("__main__.py", "usage.py")
+        for match in re.finditer(r'later\("([\w.]+)", "(\w+)"\)', (CLI / file).read_text())
+    ]
+    assert len(named) > len(VERBS)
+    for module, name in named:
+        assert callable(getattr(import_module(module), name)), f"{module} has no {name}"
+
+
+def test_the_status_needs_neither_libvirt_nor_what_only_other_verbs_need() -> None:
+    pytest.importorskip("sanlock")
+    code = (
+        "import sys, ha.cli.__main__ as command; command._real_host();"
+        " print(*sorted({'libvirt', 'http.client', 'tarfile', 'xml'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
