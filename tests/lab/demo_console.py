@@ -12,6 +12,7 @@ from typing import Any
 from tests.lab.commands import LabError
 
 CALL_WITHIN_SECONDS = 120
+SERVE_WITHIN_SECONDS = 300
 
 
 class Console:
@@ -70,16 +71,26 @@ class Command:
         """Run it on this terminal; return its exit code."""
         return subprocess.run([self.program, *words], env=self.environment, check=False).returncode
 
-    def read(self, *words: str, accept: tuple[int, ...] = (0,)) -> str:
+    def read(
+        self,
+        *words: str,
+        accept: tuple[int, ...] = (0,),
+        timeout_seconds: float = CALL_WITHIN_SECONDS,
+    ) -> str:
         """Run it and return what it printed. Raises LabError with what it complained of."""
-        ran = subprocess.run(
-            [self.program, *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=CALL_WITHIN_SECONDS,
-        )
+        try:
+            ran = subprocess.run(
+                [self.program, *words],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=timeout_seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(
+                f"runbook {' '.join(words)}: no end after {timeout_seconds:g} s"
+            ) from error
         if ran.returncode not in accept:
             raise LabError(f"runbook {' '.join(words)}: exit {ran.returncode}: {ran.stderr}")
         return ran.stdout
@@ -89,7 +100,8 @@ class Command:
         record = self.home / "server.json"
         if record.exists() and self._answers():
             return
-        self.read("serve", "--detach", "--port", "0")
+        # The first start compiles all of Prefect.
+        self.read("serve", "--detach", "--port", "0", timeout_seconds=SERVE_WITHIN_SECONDS)
 
     def _answers(self) -> bool:
         try:
