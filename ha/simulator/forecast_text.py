@@ -23,7 +23,7 @@ def text_of(made: Forecast, sources: list[str]) -> str:
             f"What if: {faults}",
             f"{plan.hosts} hosts, the engine VM on {made.question.vm_on}; T is the first fault.",
             "",
-            f"{'time':>8}  {'who':8} {'what':6}",
+            f"{'time':>8}  {'who':8} what",
             *rows,
             "",
             *_verdict(made),
