@@ -111,7 +111,7 @@ class Cluster(_Table):
     @model_validator(mode="before")
     @classmethod
     def _reached(cls, given: dict[str, Any]) -> dict[str, Any]:
-        if "simulated" not in given:
+        if given.get("simulated") is None:
             return given
         if "ssh" in given:
             raise ValueError("there is no SSH to a simulated cluster; remove the table ssh")
