@@ -22,7 +22,6 @@ from ha.env import network_probes
 from ha.env.clock import HostClock
 from ha.env.engine_vm import LibvirtEngineVm
 from ha.env.lockspace import SanlockLockspace
-from ha.env.notifier import MailNotifier, Notifiers
 from ha.env.ports import BrokerEnv, Env, Notifier
 from ha.env.probes import HostProbes
 from ha.env.threads import HostThreads
@@ -35,6 +34,7 @@ from ha.storage_connect import connect
 from ha.storage_domain import storage_domain_of
 
 if TYPE_CHECKING:
+    from ha.env.notifier import Notifiers
     from ha.serve_metrics import Metrics
 
 # Beyond the time in which the broker gives up on storage that hangs.
@@ -138,7 +138,7 @@ def _agent_settings(paths: Paths) -> Settings:
         return settings
 
 
-def _metrics(settings: Settings, env: BrokerEnv, notifier: Notifiers) -> "Metrics | None":
+def _metrics(settings: Settings, env: BrokerEnv, notifier: "Notifiers") -> "Metrics | None":
     address = settings.broker.metrics_listen
     if address is None:
         return None
@@ -148,11 +148,14 @@ def _metrics(settings: Settings, env: BrokerEnv, notifier: Notifiers) -> "Metric
     return Metrics(address, env, notifier.outboxes)
 
 
-def notifier_of(settings: Settings) -> Notifiers:
+def notifier_of(settings: Settings) -> "Notifiers":
     """Return who tells people: by mail, and by events when events.conf says where to.
 
     A broken events.conf is logged: HA does not stop because somebody cannot be told.
     """
+    # The agent tells nobody itself, and mail's modules are 8 MB.
+    from ha.env.notifier import MailNotifier, Notifiers  # noqa: PLC0415
+
     mail = MailNotifier(settings.broker, settings.paths.notifications)
     only_mail = Notifiers((mail,), {"mail": mail.outbox})
     try:
