@@ -141,7 +141,11 @@ class Schedule:
     def sleep(self, seconds: float) -> None:
         """Wait, in a task. Raises Killed, TooLong."""
         task = self._asking()
-        self._park(task, self.now + max(LEAST_SECONDS, seconds), next(self._order))
+        until = self.now + max(LEAST_SECONDS, seconds)
+        if until < task.limit and (not self._queue or until < self._queue[0][0]):
+            self.now = until  # nothing happens before
+            return
+        self._park(task, until, next(self._order))
         self._resumed(task)
 
     def flag(self) -> SimFlag:

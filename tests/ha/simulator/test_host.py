@@ -170,3 +170,26 @@ def test_a_paused_vm_does_not_run(pair: Cluster) -> None:
     assert vm is not None
     vm.state = VmState.PAUSED
     assert not pair.hosts[0].executes_vm
+
+
+def waiting(made: Cluster) -> None:
+    """Cut the power of the engine's host, and wait until the other one waits for its lease."""
+    made.do("power-off host1")
+    while made.hosts[1].libvirt.starting is None:
+        assert made.now < 400
+        made.run_until(made.now + 1)
+
+
+def test_libvirt_goes_on_with_the_start_of_an_agent_that_was_killed(pair: Cluster) -> None:
+    waiting(pair)
+    after(pair, "kill-agent host2", 120)
+    assert pair.hosts[1].executes_vm
+    pair.run_until(pair.now + 120)
+    assert said(pair, "state", "host2")[-1].startswith("EngineUp")
+
+
+def test_an_agent_that_is_stopped_ends_the_start_that_waits(pair: Cluster) -> None:
+    waiting(pair)
+    after(pair, "stop-agent host2", 300)
+    assert not pair.hosts[1].executes_vm
+    assert b"state=AgentStopped" in pair.hosts[1].site.storage.blocks[2]
