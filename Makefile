@@ -16,7 +16,7 @@ DEBIAN_PACKAGES := \
     mmdebstrap cpio xorriso isolinux syslinux-common kmod bindfs fuse3 nftables systemd-container \
     socat file xz-utils
 
-.PHONY: help install debian-packages check format lint types imports tidy test scenarios kill-everywhere demo demo-down \
+.PHONY: help install debian-packages check format lint types imports tidy test scenarios kill-everywhere bench demo demo-down \
     lab-up lab-down docs constraints clean
 
 help: ## Say what there is.
@@ -81,6 +81,9 @@ scenarios: install ## Write the logs of the simulator's scenarios anew; read wha
 kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -s tests/lab/test_kill_everywhere.py
+
+bench: install ## Measure bytes, processor time, memory, waits; takes minutes, judges nothing.
+	@$(BIN)/python -m tests.bench
 
 demo: install ## Break a three-host cluster as in the Howto and repair it by the runbook.
 	@$(BIN)/python -m tests.lab.demo up

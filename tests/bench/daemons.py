@@ -1,7 +1,8 @@
 """A deployed host below a folder of its own: agent and broker as processes, as on a host.
 
 Storage is a file, libvirt its test driver; sanlock is left out, as it would need its daemon. All
-that the product would import on a host is imported. `python -m tests.bench.daemons NAME ROOT` is one.
+that the product would import on a host is imported. `python -m tests.bench.daemons NAME ROOT`
+is one.
 """
 
 import subprocess
