@@ -151,29 +151,17 @@ def ask(question: Question, seed: int) -> Run:
 
 def bring_to_work(looks: Onlooker, vm_on: str) -> None:
     """Let the cluster come to work, with the engine on that host. Raises NeverAtWork."""
-    cluster = looks.cluster
-    _until_at_work(looks)
-    for host in cluster.hosts:
-        if host.executes_vm and host.name != vm_on:
-            cluster.do(f"migrate {host.name} {vm_on}")
-            looks.run_until(cluster.now + STEP_SECONDS)
-            _until_at_work(looks)
-            break
-    if [host.name for host in cluster.hosts if host.executes_vm] != [vm_on]:
-        raise NeverAtWork(f"The engine does not come to work on {vm_on}")
-
-
-def _until_at_work(looks: Onlooker) -> None:
     cluster, wanted = looks.cluster, [State.ENGINE_UP.value]
     wanted = [State.ENGINE_DOWN.value] * (len(cluster.hosts) - 1) + wanted
-    latest = cluster.now + LONGEST_WAY_SECONDS
     while not cluster.serves or sorted(states_in(cluster.log).values()) != wanted:
-        if cluster.now > latest:
+        if cluster.now > LONGEST_WAY_SECONDS:
             raise NeverAtWork(
                 f"With these settings the engine is not at work after {LONGEST_WAY_SECONDS:g} s;"
                 f" the hosts say {states_in(cluster.log)}"
             )
         looks.run_until(cluster.now + STEP_SECONDS)
+    if [host.name for host in cluster.hosts if host.executes_vm] != [vm_on]:
+        raise NeverAtWork(f"The engine does not come to work on {vm_on}")
 
 
 def _run(question: Question, seed: int, looks: Onlooker, zero: float) -> Run:

@@ -65,6 +65,12 @@ def test_the_settings_of_the_operator_count() -> None:
     assert forecast(slow).least_seconds > forecast(dead).most_seconds + 30
 
 
+def test_the_moment_of_the_fault_makes_a_difference() -> None:
+    """The lease of a dead host is free so long after its last renewal, of one every 20 s."""
+    made = forecast(replace(KILLED, faults=((0.0, "power-off host2"),), runs=3))
+    assert 2 < made.most_seconds - made.least_seconds < 21
+
+
 def test_settings_with_which_nothing_starts_are_told() -> None:
     hopeless = AgentConf(score=replace(ScoreSettings(), base_score=0))
     plan = Plan(settings=hopeless, engine_health_seconds=86_400.0)
