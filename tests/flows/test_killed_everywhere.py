@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 ALL = rehearsals()
 RUN = "r1"
 MOST_ATTEMPTS = 1000
-SAMPLE = 4  # points a runbook
+SAMPLE = 2  # points a runbook
 SEED = int(os.environ.get("RUNBOOKS_KILL_SEED", random.SystemRandom().randrange(1 << 32)))
 EVERY_POINT = os.environ.get("RUNBOOKS_KILL") == "all"
 

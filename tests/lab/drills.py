@@ -160,11 +160,12 @@ def report(name: str, ended: Drill, made: Timeline) -> None:
     vm, engine = lane_of(made, "VM"), lane_of(made, "engine")
     issued = [mark for mark in made.marks if mark.text.startswith("start issued")]
     gone = end_at(vm, 0.0)
+    runs = begins_after(vm, gone or 0.0)
     told = {
         "VM gone": gone,
         "start issued": issued[0].at_seconds if issued else None,
-        "VM runs": begins_after(vm, gone or 0.0),
-        "engine good": begins_after(engine, 0.0),
+        "VM runs": runs,
+        "engine good": None if runs is None else begins_after(engine, runs),
         "at work": made.end_seconds,
         **ended.measured,
     }
@@ -182,10 +183,10 @@ def lane_of(made: Timeline, name: str) -> Lane:
 
 
 def begins_after(lane: Lane, at_seconds: float) -> float | None:
-    """When the lane's last bar that is of any good begins, if it is not before that."""
-    bars = [bar for bar in lane.bars if bar.word not in ("no answer", "waits for its lease")]
-    begin = bars[-1].begin_seconds if bars else at_seconds - 1
-    return begin if begin >= at_seconds else None
+    """When the first bar that is of any good begins, from that time on."""
+    of_no_good = ("no answer", "waits for its lease")
+    begins = (bar.begin_seconds for bar in lane.bars if bar.word not in of_no_good)
+    return next((begin for begin in begins if begin >= at_seconds), None)
 
 
 def end_at(lane: Lane, at_seconds: float) -> float | None:

@@ -29,7 +29,7 @@ NO_GATEWAY = """nft 'table ip drill { chain out {
 }
 }'"""
 GATEWAY_BACK = "nft delete table ip drill"
-STUCK = "killall httpd acpid"
+STUCK = "killall httpd acpid; true"
 
 
 def test_the_hosts_power_is_lost(drill_lab: Lab) -> None:
@@ -89,7 +89,9 @@ def test_the_engine_is_stuck(drill_lab: Lab) -> None:
     bound = timing.bad_health_seconds + timing.stopping_seconds + 2 * bounds.turns + bounds.boot
     title = "The engine answers nobody, and its VM does not shut down"
     with drill(lab, "engine-stuck", title, bound_seconds=bound) as going_on:
-        lab.ssh("engine", STUCK)
+        lab.wait_until(
+            lambda: lab.ssh("engine", STUCK, check=False).returncode == 0, 60, "it is broken"
+        )
         going_on.watch.fault("engine and its power button are dead")
         going_on.until_started_again()
 
