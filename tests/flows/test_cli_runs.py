@@ -62,10 +62,10 @@ class FakeServer:
 def server() -> FakeServer:
     """Return a server with one old run, a thousand watches since, and some that are to come."""
     server = FakeServer()
-    server.put(OLD, "metadata-too-new", NOW - timedelta(days=1), "FAILED")
+    server.put(OLD, "metadata-too-new", NOW - timedelta(days=100), "FAILED")
     for number in range(-1000, 100):
         run_id = f"0bbb{number + 1000:04d}-0000-4000-8000-000000000000"
-        server.put(run_id, "watch", NOW + timedelta(minutes=number), "SCHEDULED")
+        server.put(run_id, "watch", NOW + timedelta(hours=number), "SCHEDULED")
     return server
 
 
