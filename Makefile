@@ -78,6 +78,9 @@ test: install ## Run every test (the lab's too, where it can run).
 scenarios: install ## Write the logs of the simulator's scenarios anew; read what changed.
 	@$(BIN)/python -m tests.scenarios_update
 
+test-all: install ## Also the tests that `make test` leaves out for time.
+	@TESTS=all $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+
 kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -s tests/lab/test_kill_everywhere.py

@@ -28,14 +28,36 @@ for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
     if not name.startswith("RUNBOOKS_KILL"):
         del os.environ[name]
 
+# `make test` has 40 minutes; these have relatives in it, and all run with `make test-all`.
+LONG = {
+    "test_a_daemon_is_killed_on_the_vms_host",
+    "test_a_host_deployed_but_for_its_agent_is_deployed_anew",
+    "test_a_host_is_rebooted",
+    "test_a_run_is_broken_and_the_hosts_keep_what_proves_it",
+    "test_all_start_at_once_on_equal_scores_and_maintenance_holds_them",
+    "test_each_kind_of_damage_is_told_apart_and_a_sound_one_is_refused",
+    "test_killed",
+    "test_killed_once",
+    "test_on_a_cluster_that_is_up_already_it_breaks_and_repairs_it_again",
+    "test_the_engine_is_stuck",
+    "test_the_gateway_is_lost",
+    "test_the_storage_is_lost_on_the_vms_host",
+    "test_the_watch_tells_of_a_host_that_cannot",
+}
+ALL = bool(os.environ.get("RUNBOOKS_KILL")) or os.environ.get("TESTS") == "all"
+
 BEGIN = ("lab", "second lab", "by hand", "flows", "tasks", "supervisor")
 # They share nothing, and need only time: any worker takes the next of them.
 ALONE = {"test_demo_simulated", "test_killed_everywhere", "test_plan_and_run"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep together, in one worker, what shares a lab or a server; what waits longest begins."""
+    if not ALL:
+        long = [item for item in items if getattr(item, "originalname", "") in LONG]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     items.sort(key=lambda item: BEGIN.index(group) if (group := group_of(item)) else len(BEGIN))
     for item in items:
         group = group_of(item)
