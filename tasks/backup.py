@@ -5,6 +5,7 @@ from posixpath import basename
 from shlex import quote
 
 from tasks.backup_copy import keep_copy
+from tasks.checksums import whole_command
 from tasks.env import world
 from tasks.hosts import sh
 from tasks.journal import Kind, Phase, UnknownRun
@@ -75,11 +76,6 @@ def restore_command(backup: Backup) -> str:
         f" dd {quote(f'if={backup.path}')} {quote(f'of={backup.target}')}"
         f" bs={shape.block_bytes} count={shape.count} oflag=direct conv=notrunc,nocreat,fsync"
     )
-
-
-def whole_command(path: str, sha256: str) -> str:
-    """Return the command that tells whether a backup is whole, for a person to read."""
-    return f"echo {quote(f'{sha256}  {path}')} | sha256sum -c"
 
 
 def backup_path(site: Site, directory: str) -> str:

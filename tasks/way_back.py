@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from shlex import quote
 
 from runbooks.catalogue import Entry
-from tasks.backup import whole_command
+from tasks.checksums import whole_command
 from tasks.journal import Entry as JournalEntry
 from tasks.journal import Journal, Kind, Phase
 from tasks.journal_rules import RELEASE_LEASE

@@ -1,4 +1,4 @@
-"""Labs for tests: one deployed cluster a session, and the one place that skips them."""
+"""Labs for tests: one deployed cluster for all of them, and the one place that skips them."""
 
 import os
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def _name(kind: str) -> str:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Three hosts with hosted engine deployed, the engine answering; shared by the session."""
+    """Three hosts with hosted engine deployed, the engine answering; shared by all."""
     cluster = Lab(_name("test"), timing=TIMING, say=_say)
     try:
         cluster.up()
@@ -51,7 +51,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def control_node(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlNode]:
-    """`runbook serve` for the lab's cluster; shared by the session."""
+    """`runbook serve` for the lab's cluster; shared by all."""
     node = ControlNode(tmp_path_factory.mktemp("control-node") / "home", lab)
     node.prepare()
     try:

@@ -83,8 +83,8 @@ def require_written_once(node: ControlNode, dd: WatchedDd, run_id: str, canary: 
     assert dd.ended() == [f"{canary}: 0"]
     (outcome,) = node.entries(run_id, Kind.REMOTE, Phase.OUTCOME, "write_zeros@")
     assert (outcome.payload["exit_code"], outcome.payload["how"]) == (0, "attached")
-    asked = node.entries(run_id, Kind.GATE, Phase.NOTE)
-    assert [note.payload["what"] for note in asked] == ["asked"]
+    notes = [note.payload["what"] for note in node.entries(run_id, Kind.GATE, Phase.NOTE)]
+    assert sorted(notes) in (["asked"], ["asked", "told"]), "each at most once"
     (decision,) = node.entries(run_id, Kind.GATE, Phase.DECISION)
     assert decision.actor == "ann"
     assert node.attempts(run_id) >= 5  # started, resumed, and after each of three kills

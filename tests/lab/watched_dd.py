@@ -1,6 +1,10 @@
-"""A `dd` before the hosts' own: it logs writes to the whiteboard, and can hold them."""
+"""A `dd` before the hosts' own: it logs writes to the whiteboard, and can hold them.
+
+Before the bytes are written, or after: then they are on the storage, and nobody has been told.
+"""
 
 from pathlib import Path
+from typing import Literal
 
 from tests.lab.cluster import Lab
 
@@ -12,17 +16,21 @@ case "$*" in
   *of=/rhev/*) ;;
   *) exec /usr/bin/dd "$@" ;;
 esac
+hold() {
+  n=0
+  while [ -e "/run/lab-dd-hold-$1" ] && [ "$n" -lt 600 ]; do sleep 0.2; n=$((n + 1)); done
+}
 echo "begun $*" >> /var/log/lab-dd.log
-n=0
-while [ -e /run/lab-dd-hold ] && [ "$n" -lt 600 ]; do sleep 0.2; n=$((n + 1)); done
+hold before
 /usr/bin/dd "$@"
 code=$?
+hold after
 echo "ended $code" >> /var/log/lab-dd.log
 exit "$code"
 """
 PLACE = "/usr/local/bin/dd"
 LOG = "/var/log/lab-dd.log"
-HOLD = "/run/lab-dd-hold"
+HOLD = "/run/lab-dd-hold-"
 
 
 class WatchedDd:
@@ -45,15 +53,15 @@ class WatchedDd:
         for host in self.lab.hosts:
             self._file(host.name, PLACE).unlink(missing_ok=True)
 
-    def hold(self) -> None:
-        """Let the next writes stand still."""
+    def hold(self, when: Literal["before", "after"] = "before") -> None:
+        """Let the next writes stand still before, or after, their bytes are on the storage."""
         for host in self.lab.hosts:
-            self.lab.ssh(host.name, "touch", HOLD)
+            self.lab.ssh(host.name, "touch", HOLD + when)
 
     def release(self) -> None:
         """Let them go on."""
         for host in self.lab.hosts:
-            self.lab.ssh(host.name, "rm", "-f", HOLD)
+            self.lab.ssh(host.name, "rm", "-f", HOLD + "before", HOLD + "after")
 
     def begun(self, what: str = "if=/dev/zero") -> list[str]:
         """The writes that were begun, by host: those whose arguments hold `what`."""
