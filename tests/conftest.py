@@ -32,12 +32,10 @@ for name in [name for name in os.environ if name.startswith("RUNBOOKS_")]:
 # `make test` has 40 minutes; these have relatives in it, and all run with `make test-all`.
 LONG = {
     "test_a_daemon_is_killed_on_the_vms_host",
-    "test_a_host_deployed_but_for_its_agent_is_deployed_anew",
     "test_a_host_is_rebooted",
     "test_a_run_is_broken_and_the_hosts_keep_what_proves_it",
     "test_all_start_at_once_on_equal_scores_and_maintenance_holds_them",
     "test_each_kind_of_damage_is_told_apart_and_a_sound_one_is_refused",
-    "test_killed",
     "test_killed_once",
     "test_on_a_cluster_that_is_up_already_it_breaks_and_repairs_it_again",
     "test_the_engine_is_stuck",
@@ -48,6 +46,8 @@ LONG = {
 ALL = bool(os.environ.get("RUNBOOKS_KILL")) or os.environ.get("TESTS") == "all"
 
 BEGIN = ("lab", "second lab", "by hand", "flows", "tasks", "supervisor")
+# What tests of flows share; without one of these a flow runs in the test's own process.
+SERVED = {"served", "with_host", "strict", "pooled"}
 # They share nothing, and need only time: any worker takes the next of them.
 ALONE = {"test_demo_simulated", "test_killed_everywhere", "test_plan_and_run"}
 
@@ -90,4 +90,6 @@ def group_of(item: pytest.Item) -> str | None:
         return "second lab" if item.path.stem in SECOND_LAB else "lab"
     if item.path.name == "test_supervisor.py":
         return "supervisor"
-    return layer if layer in {"flows", "tasks"} else None
+    if layer == "flows":
+        return layer if SERVED.intersection(getattr(item, "fixturenames", ())) else None
+    return layer if layer == "tasks" else None
