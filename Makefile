@@ -82,7 +82,7 @@ test-all: install ## Also the tests that `make test` leaves out for time.
 	@TESTS=all $(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 kill-everywhere: install ## Kill every runbook at each single point of its journal (hours).
-	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py
+	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -n 2 tests/flows/test_killed_everywhere.py tests/on_simulator/test_killed.py
 	@RUNBOOKS_KILL=all $(BIN)/python -m pytest -s tests/lab/test_kill_everywhere.py
 
 bench: install ## Measure bytes, processor time, memory, waits; takes minutes, judges nothing.

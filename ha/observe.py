@@ -97,6 +97,7 @@ def _peer(record: Record) -> Peer:
         timestamp=record.timestamp,
         score=record.score,
         engine=peer_engine(record.engine_status),
+        stopped=record.stopped is True,
     )
 
 

@@ -101,6 +101,7 @@ def _peer(host_id: str, value: object, where: str) -> Peer:
         timestamp=_integer(record, "host-ts", where),
         score=_integer(record, "score", where),
         engine=peer_engine(record.get("engine-status")),
+        stopped=record.get("stopped") is True,
     )
 
 
@@ -115,8 +116,6 @@ def peer_engine(value: object) -> EngineStatus | None:
 
 
 def _local_as_dict(local: Local) -> dict[str, object]:
-    # Upstream's recordings have no such key.
-    lease = {} if local.lease == UNKNOWN_LEASE else {"vm-lease": local.lease.as_dict()}
     return {
         "network": local.network,
         "bridge": local.bridge,
@@ -125,7 +124,7 @@ def _local_as_dict(local: Local) -> dict[str, object]:
         "engine-health": local.engine.as_dict(),
         "storage-domain": local.storage_domain,
         "maintenance": local.maintenance,
-        **lease,
+        **({} if local.lease == UNKNOWN_LEASE else {"vm-lease": local.lease.as_dict()}),
     }
 
 
@@ -136,6 +135,7 @@ def _peer_as_dict(peer: Peer) -> dict[str, object]:
         "score": peer.score,
         "engine-status": peer.engine.as_dict() if peer.engine else None,
         "hostname": peer.hostname,
+        **({"stopped": True} if peer.stopped else {}),  # left out else, as by upstream
     }
 
 

@@ -106,7 +106,8 @@ def start_xml(text: str, *, host_name: str, kvm: bool, reference: str | None = N
 
     `reference` is the host's own vm.conf when `text` is an edited copy of it: what was edited in
     the plain lines or in the XML takes effect. Raises VmConfError when the two contradict each
-    other, when something was edited that does not take effect, or when there is no XML.
+    other, when something was edited that does not take effect, when there is no XML, or no lease
+    in it.
     """
     conf = parse_vm_conf(text)
     domain = domain_of(conf)
@@ -116,11 +117,24 @@ def start_xml(text: str, *, host_name: str, kvm: bool, reference: str | None = N
         own = parse_vm_conf(reference)
         carry_over(domain, conf, own)
         _require_same_vm(domain, domain_of(own))
+    _require_lease(domain)
     _fit_to_host(domain, host_name, kvm=kvm)
     try:
         return ET.tostring(domain, encoding="unicode")
     except RecursionError as error:
         raise VmConfError(f"The XML in {XML_KEY} is too deep") from error
+
+
+def _require_lease(domain: ET.Element) -> None:
+    """Refuse a VM that nothing would keep from running on two hosts at once."""
+    for lease in domain.findall("./devices/lease"):
+        target = lease.find("target")
+        if lease.findtext("lockspace") and target is not None and target.get("path"):
+            return
+    raise VmConfError(
+        f"The XML in {XML_KEY} has no lease: the VM could run on two hosts at once. A deployment"
+        " writes one; vm.conf on the shared storage was changed since"
+    )
 
 
 def _require_same_vm(domain: ET.Element, own: ET.Element) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from ha.core.record import BLOCK_BYTES
 from ha.simulator.cluster import Cluster
 from ha.simulator.door.served import Served, stepped
+from ha.simulator.door.serving import READY_SECONDS, inventory_of
 from ha.simulator.site import Plan
 from tasks.env import World, use_world
 from tasks.inventory import Inventory
@@ -20,8 +21,6 @@ from tasks.journal import Journal
 from tasks.simulated import SimulatedShell
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-READY_SECONDS = 300.0
-"""By then an engine has been elected and answers."""
 
 
 @dataclass
@@ -89,16 +88,6 @@ class SimulatedCluster:
         return self.answers.pop(0)
 
 
-def inventory_of(cluster: Cluster) -> Inventory:
-    tables = "\n".join(
-        f'[[clusters.lab.hosts]]\nname = "{host.name}"\naddress = "192.0.2.{host.host_id}"\n'
-        f"host_id = {host.host_id}"
-        for host in cluster.hosts
-    )
-    text = f'[clusters.lab.ssh]\nkey_file = "/k"\nknown_hosts = "/h"\n{tables}\n'
-    return Inventory.parse(text, "inventory.toml")
-
-
 @contextmanager
 def simulated_cluster(folder: Path, plan: Plan | None = None) -> Iterator[SimulatedCluster]:
     """Put a cluster in force whose engine is up; at the end all that must always hold has held."""
@@ -109,7 +98,7 @@ def simulated_cluster(folder: Path, plan: Plan | None = None) -> Iterator[Simula
         world = World(
             shells=lambda cluster, name: SimulatedShell(place, name),
             journal=Journal(f"sqlite:///{folder / 'journal.db'}"),
-            inventory=inventory_of(served.cluster),
+            inventory=Inventory.parse(inventory_of(served.cluster, place), "inventory.toml"),
             clock=SimulatedClock(served),
             step_store=Path("/var/lib/hosted-engine-runbooks/steps"),
             backups=folder / "control-node/backups",

@@ -131,6 +131,8 @@ class Peer:
     timestamp: int
     score: int
     engine: EngineStatus | None
+    stopped: bool = False
+    """Its agent has said farewell; a VM may run on, and what is said of it is of that moment."""
 
 
 @dataclass(frozen=True, slots=True)

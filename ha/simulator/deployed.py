@@ -25,6 +25,7 @@ _XML = f"""<domain type='kvm'><name>{VM_NAME}</name><memory unit='MiB'>{VM_MEMOR
 <os><type machine='q35'>hvm</type></os><devices>
 <disk type='file' device='disk'><source file='/engine'/><target dev='vda'/><boot order='1'/></disk>
 <disk type='file' device='cdrom'><target dev='sda'/><readonly/></disk>
+<lease><lockspace>{VM_SPACE}</lockspace><key>engine</key><target path='/engine.lease'/></lease>
 <graphics type='vnc' port='5900' listen='0.0.0.0'/></devices></domain>
 """
 VM_CONF = f"""vmId={{vmid}}

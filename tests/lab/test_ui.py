@@ -41,7 +41,8 @@ def test_a_runbook_is_started_and_approved_in_the_ui(
         )
         keep(ui, "ui-gate")
         ui.submit()
-        assert node.wait_for_end(run_id)["state_type"] == "COMPLETED"
+        ended = node.wait_for_end(run_id)
+        assert ended["state_type"] == "COMPLETED", ended["message"]
         ui.show(f"/runs/flow-run/{run_id}", "Completed")
         keep(ui, "ui-run")
         for key in ("cluster-before", "block-table", "cluster-after", "timeline"):

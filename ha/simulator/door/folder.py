@@ -28,9 +28,10 @@ printf '%s\\0' $(($# + 5)) $$ run "$SIMULATED_HOST" "$OVIRT_HOSTED_ENGINE_CONSOL
   {name} "$@" >"$SIMULATED_FOLDER/door"
 . "$answer"
 """
-# What is not asked for, or not there. Who looks again and again waits a little, in real time.
+# What comes before it is asked. What is waited for by looking again and again may be a real
+# process, so a short wait is one in real time, too.
 FIRST = {
-    "sleep": "case $1 in 0.*) exec /bin/sleep 0.05 ;; esac\n",
+    "sleep": "case $1 in 0.*) /bin/sleep 0.05 ;; esac\n",
     "date": 'case "$*" in +%s) ;; *) exec /bin/date "$@" ;; esac\n',
     "hostname": 'echo "$SIMULATED_HOST"; exit\n',
 }

@@ -50,12 +50,14 @@ def _start(call: Call, units: list[str]) -> int:
 
 
 def _stop(call: Call, units: list[str]) -> int:
-    runs = [unit.run for unit in _known(call, units)]
-    for unit in _known(call, units):
-        unit.stop()
-    for run in runs:
-        if run is not None:
-            run.over.wait()
+    """Stop the agent before the broker, as it is to be started after it (After=)."""
+    wanted = _known(call, units)
+    for unit in (call.host.agent, call.host.broker):
+        if unit in wanted:
+            run = unit.run
+            unit.stop()
+            if run is not None:
+                run.over.wait()
     return 0
 
 

@@ -74,6 +74,20 @@ def test_xml_that_must_not_be_started(xml: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "less",
+    [
+        XML.replace("<lease>", "<other>").replace("</lease>", "</other>"),
+        XML.replace('path="/lease"', ""),
+        XML.replace(f"<lockspace>{SPEC.sd_uuid}</lockspace>", ""),
+    ],
+)
+def test_without_a_lease_it_is_not_even_started_from_the_hosts_own(less: str) -> None:
+    error = xml_of(with_xml(less), reference=None)
+    assert isinstance(error, VmConfError)
+    assert "could run on two hosts" in str(error)
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         ("memSize=97", "memSize is there twice"),
