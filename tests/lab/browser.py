@@ -18,6 +18,7 @@ OPTIONS = (
     "--disable-sync",
 )
 STEP_WITHIN_SECONDS = 15
+SETTLED_MILLISECONDS = 500
 WIDTH, HEIGHT = 1400, 1100
 
 
@@ -61,6 +62,7 @@ class Browser:
         boxes = form.locator("textarea")
         for box, value in zip(boxes.all(), fields.values(), strict=True):
             box.fill(value)
+        assert form.locator(".p-select").first.inner_text().strip() == decision
 
     def press(self, run_id: str, state: str, what: str, confirm: str) -> None:
         """A button on the page of a run in a state, and the answer to the question that follows."""
@@ -84,13 +86,15 @@ class Browser:
         return self.page.get_by_role("button", name=name, exact=True).last
 
     def choose(self, select: Locator, option: str) -> None:
-        """Choose by the keyboard, until the wanted option is there."""
+        """Choose by the keyboard, until the wanted option is there, and stays."""
         for downs in range(1, 10):
             select.click()
             for _ in range(downs):
                 self.page.keyboard.press("ArrowDown")
             self.page.keyboard.press("Enter")
-            if option in select.inner_text():
+            # Until the list has closed, the text is of all that it offers.
+            self.page.wait_for_timeout(SETTLED_MILLISECONDS)
+            if select.inner_text().strip() == option:
                 return
         raise AssertionError(f"no option {option}: {select.inner_text()}")
 
