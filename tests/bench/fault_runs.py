@@ -1,11 +1,10 @@
 """How many random fault runs of the simulator two processors make in an hour."""
 
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
 
-from ha.simulator.fuzz import run_one
+from ha.simulator.fuzz import outcomes
 from tests.bench.table import Row
 
 AIM = 100_000
@@ -16,13 +15,10 @@ PROCESSES = 2
 def measure(runs: int = 100) -> Iterator[Row]:
     """Yield one row: what was made on the wall, and what the processor time spent allows."""
     began, before = time.monotonic(), _used_seconds()
-    with multiprocessing.get_context("fork").Pool(PROCESSES) as pool:
-        outcomes = pool.map(run_one, range(runs), chunksize=5)
-        pool.close()
-        pool.join()
+    made = list(outcomes(range(runs), PROCESSES))
     wall_seconds = time.monotonic() - began
     each_seconds = (_used_seconds() - before) / runs
-    virtual_hours = sum(outcome.virtual_seconds for outcome in outcomes) / HOUR_SECONDS
+    virtual_hours = sum(outcome.virtual_seconds for outcome in made) / HOUR_SECONDS
     yield Row(
         "fault runs in an hour",
         f"{AIM}",
