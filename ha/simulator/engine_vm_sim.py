@@ -8,7 +8,6 @@ from ha.simulator.engine import Libvirt, Start
 from ha.simulator.processes import Process
 from ha.simulator.schedule import Schedule
 
-STOP_EVENT_GRACE_SECONDS = 0.5
 END_START = "end-start"
 """An action that touches no VM that runs."""
 END_START_SECONDS = 1.0
@@ -26,6 +25,7 @@ class SimEngineVm:
         self._listens = False
         self._stop_reason: StopReason | None = None
         self._starting = False
+        self._start_cut = False
 
     def start(self, xml: str, *, paused: bool = False) -> None:
         """Start the VM; one that is paused is replaced, but for a start that is to end so.
@@ -34,8 +34,9 @@ class SimEngineVm:
         VmStartFailed, VmUnreachable.
         """
         del xml
+        self._schedule.check()
         self._libvirt.act(self._process, "start")
-        self._starting = True
+        self._starting, self._start_cut = True, False
         try:
             self._start(paused=paused)
         finally:
@@ -43,6 +44,7 @@ class SimEngineVm:
 
     def shutdown(self) -> None:
         """Press the power button. Raises VmMissing, VmTrouble, VmUnreachable."""
+        self._schedule.check()
         self._libvirt.act(self._process, "shutdown")
         if self._starting:
             raise VmTrouble("HostedEngine is still being started")
@@ -54,11 +56,13 @@ class SimEngineVm:
 
         `only_a_start` leaves a VM that runs alone. Raises VmMissing, VmUnreachable.
         """
+        self._schedule.check()
         self._libvirt.act(self._process, END_START if only_a_start else "power-off")
         start = self._libvirt.starting
         if self._starting and start is not None:
+            # At once: a lease that is had while the emulator dies is of no use to it.
+            self._start_cut = start.cut = True
             self._schedule.sleep(END_START_SECONDS)
-            start.cut = True
             return
         if only_a_start:
             return
@@ -110,6 +114,8 @@ class SimEngineVm:
             raise VmAlreadyRuns(seen.state.value)
         if seen.state is VmState.PAUSED:
             self._libvirt.end(StopReason.DESTROYED)
+        if self._start_cut:
+            raise VmStartFailed("Its power was cut before it was started")
         self._stop_reason = None
         start: Start = self._libvirt.create(paused=paused)
         start.over.wait()
@@ -125,7 +131,9 @@ class SimEngineVm:
     def _on_event(self, seen: VmSighting) -> None:
         if not self._process.alive:
             return
-        if seen.state is not VmState.UNKNOWN:
+        if seen.state is VmState.MISSING:  # libvirt is back, and does not say how it stopped
+            seen = self._gone()
+        elif seen.state is not VmState.UNKNOWN:
             self._stop_reason = seen.reason
         for callback in self._callbacks:
             callback(seen)

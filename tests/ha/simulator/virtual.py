@@ -5,7 +5,8 @@ from random import Random
 from typing import Any
 
 from ha.env.ports import EnvError
-from ha.simulator.leases import MemoryArea
+from ha.simulator.engine import Engine, Libvirt, Parts
+from ha.simulator.leases import Lease, MemoryArea
 from ha.simulator.lockspace_sim import SimLockspace
 from ha.simulator.processes import Boot, Process
 from ha.simulator.sanlock import Sanlock
@@ -56,6 +57,7 @@ class Bench:
         self.schedule = Schedule()
         self.storage = Storage()
         self.area = MemoryArea("he")
+        self.engine = Engine(Lease(self.area), boot_seconds=40.0, health_seconds=60.0)
         self.io_seconds = io_seconds
         self.paths: dict[str, StoragePath] = {}
         self.boots: dict[str, Boot] = {}
@@ -83,6 +85,48 @@ class Bench:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         self.schedule.run_until(self.schedule.now + seconds)
+
+
+class VirtualLibvirt:
+    """A host's libvirt whose sanlock is in the lockspace; `told` and `asked` as in Parts."""
+
+    def __init__(self, bench: Bench | None = None, name: str = "host1", host_id: int = 1) -> None:
+        self.bench = bench or Bench(io_seconds=1.0)
+        self.schedule = self.bench.schedule
+        self.sanlock = self.bench.sanlock(name)
+        self.host_id = host_id
+        self.told: list[str] = []
+        self.asked: list[str] = []
+        parts = Parts(
+            schedule=self.schedule,
+            boot=self.bench.boots[name],
+            sanlock=self.sanlock,
+            path=self.bench.paths[name],
+            engine=self.bench.engine,
+            told=lambda text: self.told.append(f"{self.schedule.now - self.began:g} {text}"),
+            act=lambda process, what: self.asked.append(f"{process.name} {what}"),
+        )
+        self.libvirt = Libvirt(parts)
+        self.sanlock.join(self.bench.area, host_id)
+        self.run(5)
+        self.began = self.schedule.now
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        self.bench.run(seconds)
+
+    def let_another_hold_it(self, *, renewing: bool) -> None:
+        """Have the VM's lease be held by host 9, which renews its own, or was not seen to."""
+        slot, lease = self.bench.area.slot(9), self.bench.engine.lease
+        slot.owner, slot.generation, slot.timestamp = "host9", 1, 1
+        lease.owner, lease.generation = 9, 1
+
+        def renew() -> None:
+            slot.timestamp += 1
+            self.schedule.after(2.0, renew)
+
+        if renewing:
+            renew()
 
 
 def simulated_whiteboard() -> Virtual:
