@@ -71,7 +71,7 @@ class MortalJournal(Journal):
         self.appended = []
         with super().transaction() as session:
             yield session
-        for point in self.appended:
+        for point in self.appended[-1:]:  # after all of one transaction is one moment
             self.reaper.at(f"after {point}")
 
 

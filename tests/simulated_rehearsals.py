@@ -1,25 +1,37 @@
 """The runbooks that are rehearsed on a simulated cluster: how each is prepared, and judged.
 
-Answers at gates, and whether it changes anything, are as its other rehearsal has them.
+Answers at gates, and whether it changes anything, are as its other rehearsal has them; break-lock,
+whose run takes no lock, has none.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from flows.enter_global_maintenance import enter_maintenance
+from flows.local_maintenance import maintain_host
+from flows.recover_lockspace import recover
+from flows.zero_metadata import zero_metadata
 from ha.simulator.door.systemctl import state_of
+from tasks.env import use_world
+from tasks.lock import holder
 from tasks.runs import entered_run
 from tasks.whiteboard_table import block_rows
-from tests.fake_cluster import TOO_NEW
+from tests.fake_cluster import APPROVED, GARBAGE, TOO_NEW, fake_cluster
+from tests.mortal import Killed, Reaper, mortal_shells
 from tests.rehearsal import Rehearsal, rehearsals
 from tests.simulated_cluster import SimulatedCluster, simulated_cluster
 
-SETTLED_SECONDS = 90.0
-FAKE = rehearsals()
+SETTLED_SECONDS, LONG_SECONDS = 90.0, 120.0
+LOST_RUN = "lost"
+BREAK_LOCK = Rehearsal(
+    "break-lock", fake_cluster, answers={"approve_break": {**APPROVED, "target": LOST_RUN}}
+)
+FAKE = {**rehearsals(), BREAK_LOCK.runbook: BREAK_LOCK}
 
 Parameters = Callable[[SimulatedCluster], Mapping[str, Any]]
 
@@ -35,6 +47,8 @@ class SimulatedRehearsal:
     runbook: str
     prepare: Callable[[SimulatedCluster], None] = nothing
     parameters: Parameters = lambda _cluster: {}
+    within: Callable[[Path], AbstractContextManager[object]] = nullcontext
+    takes_lock: bool = True
 
     @property
     def fake(self) -> Rehearsal:
@@ -42,7 +56,7 @@ class SimulatedRehearsal:
 
     @contextmanager
     def prepared(self, folder: Path) -> Iterator[SimulatedCluster]:
-        with simulated_cluster(folder) as cluster:
+        with self.within(folder), simulated_cluster(folder) as cluster:
             self.prepare(cluster)
             yield cluster
 
@@ -52,9 +66,19 @@ class SimulatedRehearsal:
     def attempt(self, parameters: Mapping[str, Any], run_id: str) -> None:
         """Enter the run, or enter it again, and execute it."""
         body = self.fake.procedure.__wrapped__  # type: ignore[attr-defined]
-        given, mutates = dict(parameters), self.fake.mutates
-        with entered_run(self.runbook, parameters=given, run_id=run_id, mutates=mutates):
+        with entered_run(
+            self.runbook,
+            parameters=dict(parameters),
+            run_id=run_id,
+            mutates=self.fake.mutates,
+            takes_lock=self.takes_lock,
+        ):
             body(**parameters)
+
+
+def parked(cluster: SimulatedCluster) -> list[str]:
+    """Return the hosts in local maintenance."""
+    return [host.name for host in cluster.cluster.hosts if host.read_local_maintenance()]
 
 
 def end_state(cluster: SimulatedCluster) -> object:
@@ -62,11 +86,13 @@ def end_state(cluster: SimulatedCluster) -> object:
     cluster.served.pace.sleep(SETTLED_SECONDS)
     hosts = cluster.cluster.hosts
     units = {h.name: (state_of(h.agent), state_of(h.broker), h.version) for h in hosts}
-    parked = [host.name for host in hosts if host.read_local_maintenance()]
     rows = block_rows(cluster.file.read_bytes())
     blocks = [(row.host_id, row.state, row.vm, row.score) for row in rows]
     flag = cluster.cluster.global_maintenance
-    return units, parked, cluster.engine_host, cluster.cluster.serves, flag, blocks
+    lockspace = hosts[0].site.whiteboard_area.readable
+    held = holder(cluster.world.journal, "lab")
+    vm = cluster.engine_host, cluster.cluster.serves
+    return units, parked(cluster), vm, flag, blocks, lockspace, held
 
 
 def commands(cluster: SimulatedCluster) -> Counter[str]:
@@ -90,6 +116,58 @@ def broken_lockspace(cluster: SimulatedCluster) -> None:
     cluster.served.pace.sleep(120)
 
 
+def one_in_local_maintenance(cluster: SimulatedCluster) -> None:
+    maintain_host.fn("lab", cluster.engine_host)
+
+
+def stop_services(cluster: SimulatedCluster) -> None:
+    """As the undo of a write wants it."""
+    for host in cluster.cluster.hosts:
+        shell = cluster.world.shell("lab", host.name)
+        stop = ("systemctl", "stop", "ovirt-ha-agent", "ovirt-ha-broker")
+        shell.run(stop, timeout_seconds=LONG_SECONDS).checked()
+
+
+def zeroed(cluster: SimulatedCluster) -> None:
+    too_new(cluster)
+    cluster.answers = [APPROVED]
+    zero_metadata.fn("lab")
+    stop_services(cluster)
+
+
+def recovered(cluster: SimulatedCluster) -> None:
+    broken_lockspace(cluster)
+    cluster.answers = [APPROVED, APPROVED]
+    recover.fn("lab")
+    stop_services(cluster)
+
+
+def last_run(cluster: SimulatedCluster) -> Mapping[str, Any]:
+    return {"run_id": cluster.world.journal.runs("lab")[-1].run_id}
+
+
+def held_by_a_lost_run(cluster: SimulatedCluster) -> None:
+    """Its control node went as a step of it began on a host; the step came to its end."""
+    reaper = Reaper(lambda point: point.startswith("sent "))
+    shells = mortal_shells(cluster.world.shells, reaper, Counter())
+    lost = SimulatedRehearsal("enter-global-maintenance")
+    try:
+        with use_world(replace(cluster.world, shells=shells)):
+            lost.attempt({"cluster": "lab", "reason": "ticket 6"}, LOST_RUN)
+    except Killed:
+        while not cluster.cluster.global_maintenance:
+            cluster.served.pace.sleep(1)
+
+
+def unreadable_block(cluster: SimulatedCluster) -> None:
+    cluster.put(52, GARBAGE)
+
+
+def no_events(_folder: Path) -> AbstractContextManager[object]:
+    """Events need a server."""
+    return mock.patch("tasks.watch_anomalies.emit_event")
+
+
 SIMULATED = {
     each.runbook: each
     for each in (
@@ -101,5 +179,15 @@ SIMULATED = {
         SimulatedRehearsal("metadata-too-new", too_new),
         SimulatedRehearsal("recover-lockspace", broken_lockspace),
         SimulatedRehearsal("upgrade"),
+        SimulatedRehearsal(
+            "end-local-maintenance",
+            one_in_local_maintenance,
+            lambda cluster: {"host": parked(cluster)[0]},
+        ),
+        SimulatedRehearsal("restore-metadata", zeroed, last_run),
+        SimulatedRehearsal("restore-lockspace", recovered, last_run),
+        SimulatedRehearsal("break-lock", held_by_a_lost_run, takes_lock=False),
+        SimulatedRehearsal("upgrade-howto"),
+        SimulatedRehearsal("watch", unreadable_block, within=no_events),
     )
 }

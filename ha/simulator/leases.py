@@ -82,11 +82,15 @@ class Seen:
 
 
 class Space:
-    """A lockspace that a daemon is in; `held` is None while it is taken or being lost."""
+    """A lockspace that a daemon is in; `held` is None while it is taken or being lost.
 
-    def __init__(self, area: Area, host_id: int) -> None:
+    `joining` asked for it.
+    """
+
+    def __init__(self, area: Area, host_id: int, joining: "Request") -> None:
         self.area = area
         self.host_id = host_id
+        self.joining = joining
         self.held: bool | None = None
         self.generation = 0
         self.renewed_at = 0.0

@@ -7,7 +7,7 @@ from ha.core.leases import LeaseHolder, Ownership
 from ha.core.vm_lease import UNKNOWN_LEASE, VmLease, judge_lease
 from ha.env.ports import HostIdTaken, LockspaceFailed, WhiteboardFailed
 from ha.simulator.leases import Area, Lease
-from ha.simulator.sanlock import HOSTID_BUSY, OK, Sanlock
+from ha.simulator.sanlock import HOSTID_BUSY, OK, POLL_SECONDS, Sanlock
 from ha.simulator.schedule import Schedule
 from ha.simulator.storage import StoragePath
 
@@ -40,9 +40,13 @@ class SimLockspace:
             self._schedule.sleep(JOIN_PAUSE_SECONDS)
 
     def leave(self, host_id: int) -> None:
-        """Give the lease back. Raises LockspaceFailed (EBUSY) while the VM holds a lease in it."""
+        """Give the lease back, also one that is yet to come: who joins is then refused.
+
+        Raises LockspaceFailed (EBUSY) while the VM holds a lease in it.
+        """
         self._schedule.check()
-        code = self._sanlock.leave(self._area, host_id)
+        while (code := self._sanlock.leave(self._area, host_id)) == errno.EAGAIN:
+            self._schedule.sleep(POLL_SECONDS)
         if code not in (OK, errno.ENOENT):
             raise LockspaceFailed(f"lockspace {self._area.name}: remove failure {code}", code)
 

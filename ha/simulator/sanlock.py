@@ -21,6 +21,7 @@ OK = 0
 # sanlock_rv.h.
 IDLIVE = -243
 HOSTID_BUSY = -262
+ERROR = -201
 AIO_TIMEOUT = -202
 BAD_MAGIC = -223
 
@@ -58,21 +59,22 @@ class Sanlock:
         elif not area.readable:
             request.end(BAD_MAGIC)
         else:
-            space = self.spaces[area.name] = Space(area, host_id)
+            space = self.spaces[area.name] = Space(area, host_id, request)
             slot = area.slot(host_id)
             before = self._seen(host_id, slot)
             self._watch_owner(space, before, request)
         return request
 
     def leave(self, area: Area, host_id: int) -> int:
-        """Give a host id back; answers 0 or an errno."""
+        """Give a host id back; answers 0 or an errno, EAGAIN while a join of it is ended."""
         space = self.spaces.get(area.name)
         if space is None or space.host_id != host_id:
             return errno.ENOENT
-        if space.held is None:
-            return errno.EINPROGRESS
-        if space.users:
-            return errno.EBUSY
+        if not space.joining.over.is_set():
+            self._later(POLL_SECONDS, lambda: self._refuse(space, space.joining, ERROR))
+            return errno.EAGAIN
+        if space.held is None or space.users:
+            return errno.EBUSY if space.held else errno.EINPROGRESS
         slot = area.slot(host_id)
         if self._reaches_storage() and self._owns(space):
             slot.timestamp = 0
@@ -130,6 +132,8 @@ class Sanlock:
 
     def _watch_owner(self, space: Space, before: Seen, request: Request) -> None:
         """Wait for a foreign owner of the host id to be dead, then take it."""
+        if request.over.is_set():
+            return
         slot = space.area.slot(space.host_id)
         foreign = slot.timestamp != 0 and slot.owner != self._name
         if foreign and slot.timestamp != before.timestamp:
@@ -145,6 +149,8 @@ class Sanlock:
 
     def _take(self, space: Space, found: tuple[str, int, int], request: Request) -> None:
         slot = space.area.slot(space.host_id)
+        if request.over.is_set():
+            return
         if not self._reaches_storage():
             self._refuse(space, request, AIO_TIMEOUT)
         elif (slot.owner, slot.generation, slot.timestamp) != found:
@@ -158,8 +164,9 @@ class Sanlock:
             request.end(OK)
 
     def _refuse(self, space: Space, request: Request, code: int) -> None:
-        del self.spaces[space.area.name]
-        request.end(code)
+        if not request.over.is_set():  # it may have been given up
+            del self.spaces[space.area.name]
+            request.end(code)
 
     def _renew(self, space: Space) -> None:
         if self.spaces.get(space.area.name) is not space or not space.held:
