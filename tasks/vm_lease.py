@@ -13,6 +13,8 @@ READ_LEASES = """
 PATH=$PATH:/usr/sbin:/sbin
 volume=$(sed -n 's/^vm_disk_vol_id=//p' "$1" | head -n 1)
 image=$(sed -n 's/^vm_disk_id=//p' "$1" | head -n 1)
+# Without a configuration nobody can tell which are the engine VM's: all count.
+[ -n "$volume$image" ] || volume=.
 if said=$(sanlock client status 2>/dev/null); then
   printf '%s\\n' "$said" | grep '^r ' | grep -e "${volume:-no-volume}" -e "${image:-no-image}"
 else

@@ -123,6 +123,19 @@ def test_a_lease_that_is_still_held_stops_the_start(cluster: FakeCluster, h1: Fa
     assert h1.calls("hosted-engine --vm-start") == []
 
 
+def test_on_a_host_that_lost_its_configuration_any_lease_counts(
+    cluster: FakeCluster, h1: FakeHost
+) -> None:
+    h2 = cluster.hosts["h2"]
+    h2.set("leaked-lease", "")
+    conf = h2.root / "etc/ovirt-hosted-engine/hosted-engine.conf"
+    cluster.at_gate = conf.unlink
+    cluster.answers = [YES]
+    with pytest.raises(TimedOut, match="the lease of its disk is held by h2"):
+        boot_rescue.fn("lab", MEDIUM)
+    assert h1.calls("hosted-engine --vm-start") == []
+
+
 @pytest.mark.parametrize("unit", ["active", ""])
 def test_a_sanlock_that_does_not_answer_may_hold_the_lease(
     cluster: FakeCluster, h1: FakeHost, unit: str
