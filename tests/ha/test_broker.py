@@ -1,4 +1,4 @@
-"""The broker, asked directly and through its socket: the same contract for both."""
+"""The broker, asked directly, through its socket and through the simulator: one contract."""
 
 import shutil
 import tempfile
@@ -17,6 +17,7 @@ from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE, LeaseState, VmLease
 from ha.env.ports import Broker, BrokerError, LostWrite, WhiteboardFailed
 from ha.rpc import BrokerLink
 from tests.ha.broker_world import BrokerWorld
+from tests.ha.simulator.virtual import simulated_link
 
 HOST_ID = 7
 BLOCK = b"1|1|" + b"x" * (BLOCK_BYTES - 4)
@@ -27,12 +28,14 @@ def world() -> BrokerWorld:
     return BrokerWorld()
 
 
-@pytest.fixture(params=["service", "link"])
+@pytest.fixture(params=["service", "link", "simulated"])
 def broker(request: pytest.FixtureRequest, world: BrokerWorld) -> Iterator[Broker]:
     service = BrokerService(world.env, HOST_ID, interval_seconds=3600)
     service.start()
     if request.param == "service":
         yield service
+    elif request.param == "simulated":
+        yield simulated_link(service)
     else:
         # A socket's path has a limit of 108 bytes, which pytest's folders can exceed.
         folder = Path(tempfile.mkdtemp(prefix="he"))

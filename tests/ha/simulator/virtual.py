@@ -1,10 +1,13 @@
 """Simulated ports for tests that call them as if they were real ones."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from ha.broker import BrokerService
 from ha.env.ports import EnvError
+from ha.simulator.broker_link import SimBrokerLink
 from ha.simulator.engine import Engine, Libvirt, Parts
 from ha.simulator.leases import Lease, MemoryArea
 from ha.simulator.lockspace_sim import SimLockspace
@@ -141,3 +144,19 @@ def simulated_lockspace() -> Virtual:
     bench = Bench()
     sanlock = bench.sanlock("host1")
     return Virtual(bench.schedule, SimLockspace(bench.schedule, sanlock, bench.area))
+
+
+@dataclass
+class Seat:
+    """Where a broker is found."""
+
+    process: Process | None
+    service: BrokerService | None
+    hangs: bool = False
+
+
+def simulated_link(service: BrokerService) -> Any:
+    """A client of a broker, whose own threads are real ones."""
+    schedule = Schedule()
+    seat = Seat(Process("ovirt-ha-broker", "host1", Boot()), service)
+    return Virtual(schedule, SimBrokerLink(schedule, seat, 20.0))
