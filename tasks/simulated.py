@@ -105,6 +105,7 @@ class SimulatedShell:
         environment = {
             **os.environ,
             "PATH": f"{self._commands}:/usr/sbin:/usr/bin:/sbin:/bin",
+            "SIMULATED_BY": str(os.getpid()),
             "SIMULATED_FOLDER": str(self._folder),
             "SIMULATED_HOST": self._host,
             "SIMULATED_ROOT": str(self._root),

@@ -17,9 +17,11 @@ from flows.local_maintenance import maintain_host
 from flows.recover_lockspace import recover
 from flows.zero_metadata import zero_metadata
 from ha.simulator.door.systemctl import state_of
+from tasks import console_password
 from tasks.env import use_world
 from tasks.lock import holder
 from tasks.runs import entered_run
+from tasks.settings import Settings
 from tasks.whiteboard_table import block_rows
 from tests.fake_cluster import APPROVED, GARBAGE, TOO_NEW, fake_cluster
 from tests.mortal import Killed, Reaper, mortal_shells
@@ -27,7 +29,7 @@ from tests.rehearsal import Rehearsal, rehearsals
 from tests.simulated_cluster import SimulatedCluster, simulated_cluster
 
 SETTLED_SECONDS, LONG_SECONDS = 90.0, 120.0
-LOST_RUN = "lost"
+LOST_RUN, MEDIUM = "lost", "/var/lib/rescue.iso"
 BREAK_LOCK = Rehearsal(
     "break-lock", fake_cluster, answers={"approve_break": {**APPROVED, "target": LOST_RUN}}
 )
@@ -92,14 +94,15 @@ def end_state(cluster: SimulatedCluster) -> object:
     lockspace = hosts[0].site.whiteboard_area.readable
     held = holder(cluster.world.journal, "lab")
     vm = cluster.engine_host, cluster.cluster.serves
-    return units, parked(cluster), vm, flag, blocks, lockspace, held
+    secrets = list(cluster.served.folder.path.glob("machines/*/run/hosted-engine-runbooks/*"))
+    return units, parked(cluster), vm, flag, blocks, lockspace, held, secrets
 
 
 def commands(cluster: SimulatedCluster) -> Counter[str]:
     """Return how often each changing `hosted-engine` command was given, by host."""
-    return Counter(
-        each for each in cluster.commands() if "--set-maintenance" in each or "--vm-" in each
-    )
+    machines = str(cluster.served.folder.path / "machines")
+    given = (each.replace(machines, "") for each in cluster.commands())
+    return Counter(each for each in given if "--set-maintenance" in each or "--vm-" in each)
 
 
 def too_new(cluster: SimulatedCluster) -> None:
@@ -159,8 +162,18 @@ def held_by_a_lost_run(cluster: SimulatedCluster) -> None:
             cluster.served.pace.sleep(1)
 
 
+def with_medium(cluster: SimulatedCluster) -> None:
+    (cluster.served.folder.machine(cluster.engine_host) / MEDIUM.lstrip("/")).touch()
+
+
 def unreadable_block(cluster: SimulatedCluster) -> None:
     cluster.put(52, GARBAGE)
+
+
+def own_home(folder: Path) -> AbstractContextManager[object]:
+    """The password that is made up lies there."""
+    settings = Settings(home=folder / "home")
+    return mock.patch.object(console_password, "settings", return_value=settings)
 
 
 def no_events(_folder: Path) -> AbstractContextManager[object]:
@@ -188,6 +201,8 @@ SIMULATED = {
         SimulatedRehearsal("restore-lockspace", recovered, last_run),
         SimulatedRehearsal("break-lock", held_by_a_lost_run, takes_lock=False),
         SimulatedRehearsal("upgrade-howto"),
+        SimulatedRehearsal("boot-rescue", with_medium, lambda _: {"medium": MEDIUM}),
+        SimulatedRehearsal("engine-console", within=own_home),
         SimulatedRehearsal("watch", unreadable_block, within=no_events),
     )
 }

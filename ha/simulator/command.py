@@ -53,6 +53,11 @@ class Running:
         return Answer(self.exit_code, _lines(self.out), _lines(self.err))
 
 
+def bridge_address(host_id: int) -> str:
+    """Return a host's address on its bridge."""
+    return f"10.88.0.1{host_id}"
+
+
 def start_on(host: "SimHost", name: str, body: Callable[[Process, Running], int]) -> Running:
     """Start a process on a host that ends with an exit code; on a host without power it is dead."""
     schedule = host.site.schedule
@@ -152,7 +157,7 @@ def _host(
         mount=lambda *arguments, **options: None,
         unmount=lambda target: False,
         health_page_ok=health_page_ok,
-        address_of=lambda name: f"10.88.0.1{host.host_id}" if name == BRIDGE else "",
+        address_of=lambda name: bridge_address(host.host_id) if name == BRIDGE else "",
         new_uuid=lambda: uuid(host.site.random.randrange(1 << 16, 1 << 32)),
         stamp=lambda: datetime.fromtimestamp(clock.wall(), UTC).strftime("%Y%m%dT%H%M%SZ"),
         kvm=lambda: True,

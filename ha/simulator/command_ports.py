@@ -14,6 +14,8 @@ from ha.simulator.site import WHITEBOARD_SPACE
 if TYPE_CHECKING:
     from ha.simulator.host import SimHost
 
+VNC_PORT = 5900
+
 
 class SimServices:
     """The services of a host, through its systemd."""
@@ -41,7 +43,7 @@ class SimConsole:
     def vnc(self) -> VncServer:
         """Where the VM's VNC server listens."""
         self._require_vm()
-        return VncServer("0.0.0.0", 5900)  # noqa: S104  (nothing listens: it is simulated)
+        return VncServer("0.0.0.0", VNC_PORT)  # noqa: S104  (nothing listens: it is simulated)
 
     def set_vnc_password(self, password: str, *, valid_until: float) -> None:
         """Let the VNC server take a password; nobody can connect to it."""

@@ -21,7 +21,7 @@ VM_NAME = "HostedEngine"
 VM_MEMORY_MIB = 4096
 BRIDGE = "ovirtmgmt"
 FQDN = "engine.sim"
-_XML = f"""<domain type='kvm'><name>{VM_NAME}</name><memory unit='MiB'>{VM_MEMORY_MIB}</memory>
+VM_XML = f"""<domain type='kvm'><name>{VM_NAME}</name><memory unit='MiB'>{VM_MEMORY_MIB}</memory>
 <os><type machine='q35'>hvm</type></os><devices>
 <disk type='file' device='disk'><source file='/engine'/><target dev='vda'/><boot order='1'/></disk>
 <disk type='file' device='cdrom'><target dev='sda'/><readonly/></disk>
@@ -32,7 +32,7 @@ VM_CONF = f"""vmId={{vmid}}
 vmName={VM_NAME}
 memSize={VM_MEMORY_MIB}
 devices={{{{type:disk,device:cdrom,index:2,path:}}}}
-xmlBase64={base64.b64encode(_XML.encode()).decode()}
+xmlBase64={base64.b64encode(VM_XML.encode()).decode()}
 """
 
 

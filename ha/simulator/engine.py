@@ -4,6 +4,7 @@ libvirt goes on with a start whoever asked for it, and answers nothing about the
 waits for its lease, as the real one.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ PREPARE_SECONDS = 0.5
 SHUTDOWN_SECONDS = 5.0
 KILL_GRACE_SECONDS = 40.0
 """sanlock's, between SIGTERM, which an emulator without storage does not obey, and SIGKILL."""
+FROM_MEDIUM = re.compile(
+    r"<disk [^>]*device=[\"']cdrom(?:(?!</disk>).)*<boot order=[\"']1[\"']", re.S
+)
 LEASE_HELD = "Failed to acquire lock: Lease is held by another host"
 
 Listener = Callable[[VmSighting], None]
@@ -39,9 +43,11 @@ class Engine:
 class Vm:
     """The VM on one host, from the start of its emulator to its end."""
 
-    def __init__(self, number: int, state: VmState) -> None:
+    def __init__(self, number: int, state: VmState, xml: str = "") -> None:
         self.number = number
         self.state = state
+        self.xml = xml
+        """As it was started; empty: whoever started it kept none."""
         self.answers = False
         """Whether its network is up."""
         self.healthy = False
@@ -54,8 +60,9 @@ class Vm:
 class Start:
     """A start under way in libvirt."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, xml: str) -> None:
         self.over = schedule.flag()
+        self.xml = xml
         self.refusal: VmTrouble | None = None
         self.cut = False
 
@@ -95,9 +102,9 @@ class Libvirt:
         """Whether the VM executes here."""
         return self.vm is not None and self.vm.state not in (VmState.DOWN, VmState.PAUSED)
 
-    def create(self, *, paused: bool) -> Start:
+    def create(self, xml: str = "", *, paused: bool) -> Start:
         """Begin to start the VM."""
-        start = self.starting = Start(self._schedule)
+        start = self.starting = Start(self._schedule, xml)
         self._after(PREPARE_SECONDS, lambda: self._prepare(start, paused))
         return start
 
@@ -120,7 +127,7 @@ class Libvirt:
             self._refuse(start, VmLocked("Failed to acquire lock: the emulator is gone"))
         elif request.code == OK:
             self.starting = None
-            self.appear(paused=paused)
+            self.appear(start.xml, paused=paused)
             start.over.set()
         elif request.code == IDLIVE:
             self._refuse(start, VmLocked(LEASE_HELD))
@@ -132,20 +139,20 @@ class Libvirt:
         self.starting = None
         start.over.set()
 
-    def appear(self, *, paused: bool = False, arrived: Vm | None = None) -> None:
+    def appear(self, xml: str = "", *, paused: bool = False, arrived: Vm | None = None) -> None:
         """Have the VM run here: it boots, unless it arrived from another host."""
         if arrived is not None:
             self.vm = arrived
         else:
             self._engine.boots += 1
-            self.vm = Vm(self._engine.boots, VmState.PAUSED if paused else VmState.UP)
+            self.vm = Vm(self._engine.boots, VmState.PAUSED if paused else VmState.UP, xml)
             vm = self.vm
             self._after(self._engine.boot_seconds, lambda: self._booted(vm))
         self.parts.told("paused" if paused else "runs")
         self.tell(VmSighting(self.vm.state))
 
     def _booted(self, vm: Vm) -> None:
-        if self.vm is vm:
+        if self.vm is vm and not FROM_MEDIUM.search(vm.xml):  # else it is another system
             vm.answers = True
             self._after(self._engine.health_seconds, lambda: self._healthy(vm))
 

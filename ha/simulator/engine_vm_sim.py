@@ -33,12 +33,11 @@ class SimEngineVm:
         Blocks while the lease's owner only looks dead. Raises VmAlreadyRuns, VmLocked,
         VmStartFailed, VmUnreachable.
         """
-        del xml
         self._schedule.check()
         self._libvirt.act(self._process, "start")
         self._starting, self._start_cut = True, False
         try:
-            self._start(paused=paused)
+            self._start(xml, paused=paused)
         finally:
             self._starting = False
 
@@ -104,7 +103,7 @@ class SimEngineVm:
             self._listens = True
             self._libvirt.listeners.append(self._on_event)
 
-    def _start(self, *, paused: bool) -> None:
+    def _start(self, xml: str, *, paused: bool) -> None:
         seen = self.sighting()
         if seen.state is VmState.UNKNOWN:
             raise VmUnreachable("libvirt does not answer")
@@ -117,7 +116,7 @@ class SimEngineVm:
         if self._start_cut:
             raise VmStartFailed("Its power was cut before it was started")
         self._stop_reason = None
-        start: Start = self._libvirt.create(paused=paused)
+        start: Start = self._libvirt.create(xml, paused=paused)
         start.over.wait()
         if start.refusal is not None:
             locked = isinstance(start.refusal, VmLocked)

@@ -10,7 +10,7 @@ from ha.core.anomalies import Watch
 from ha.core.facts import Memory, Monotonic, Observation
 from ha.core.score import CoreSettings
 from ha.execute import ConfUnavailable
-from ha.simulator.deployed import VM_MEMORY_MIB, write_vm_conf
+from ha.simulator.deployed import VM_MEMORY_MIB, VM_XML, write_vm_conf
 from ha.turn import Turn
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SimFiles:
         """The VM's definition. Raises ConfUnavailable."""
         if not self._host.conf_fetched:
             raise ConfUnavailable("there is no vm.conf")
-        return "<domain/>"
+        return VM_XML
 
     def vm_memory_mib(self) -> float:
         """The VM's memory; 0 while its definition has not been fetched yet."""

@@ -27,6 +27,8 @@ LONGEST_SECONDS = 4000.0
 UNREACHABLE, HANGS, COME_IN = b"unreachable", b"hangs", b"come in"
 NOT_UNDERSTOOD = b"not understood"
 STORAGE = "/rhev"
+ASIDE = "aside"
+"""Said of a wait for whose end nobody waits."""
 
 
 class Desk:
@@ -74,7 +76,8 @@ class Desk:
         return ""
 
     def end_all(self) -> None:
-        """End the real processes of all machines."""
+        """End the real processes of all machines, and what waits aside."""
+        self._pace.stop()
         for name in self._machines:
             kill_marked(self._folder.machine(name))
 
@@ -96,7 +99,8 @@ class Desk:
             return COMMANDS[machine.kind][command](call)
 
         try:
-            running = self._pace.finish(lambda: start_on(host, command, body), LONGEST_SECONDS)
+            finish = self._pace.finish_aside if ASIDE in words else self._pace.finish
+            running = finish(lambda: start_on(host, command, body), LONGEST_SECONDS)
         except SimulationError as error:
             self.failures.append(error)
             raise

@@ -29,9 +29,16 @@ printf '%s\\0' $(($# + 5)) $$ run "$SIMULATED_HOST" "$OVIRT_HOSTED_ENGINE_CONSOL
 . "$answer"
 """
 # What comes before it is asked. What is waited for by looking again and again may be a real
-# process, so a short wait is one in real time, too.
+# process, so a short wait is one in real time, too. What is in a session of its own, which is not
+# that of the command that somebody runs, waits aside: nobody waits for it.
 FIRST = {
-    "sleep": "case $1 in 0.*) /bin/sleep 0.05 ;; esac\n",
+    "sleep": "case $1 in 0.*) /bin/sleep 0.05 ;; esac\n"
+    + """\
+read -r _ _ _ _ _ session _ </proc/$$/stat
+read -r _ _ _ parent _ </proc/$session/stat
+[ "$parent" = "$SIMULATED_BY" ] || set -- "$1" aside
+""",
+    "timeout": 'case "$*" in */dev/tcp/*) ;; *) exec /usr/bin/timeout "$@" ;; esac\n',
     "date": 'case "$*" in +%s) ;; *) exec /bin/date "$@" ;; esac\n',
     "hostname": 'echo "$SIMULATED_HOST"; exit\n',
 }

@@ -21,7 +21,7 @@ from ha.simulator.door.packages import (
 )
 from ha.simulator.door.sanlock_command import sanlock
 from ha.simulator.door.systemctl import systemctl
-from ha.simulator.door.tools import date, run_hosted_engine, sleep
+from ha.simulator.door.tools import date, run_hosted_engine, sleep, timeout
 from ha.simulator.door.virsh import pgrep, virsh
 from ha.simulator.host import SimHost
 
@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Mapping[str, Handler]] = {
         "pgrep": pgrep,
         "sanlock": sanlock,
         "ps": ps,
+        "timeout": timeout,
     },
     ENGINE_KIND: {
         **_ANYWHERE,

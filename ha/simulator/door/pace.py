@@ -24,7 +24,12 @@ class Stepped:
         self.lock = threading.RLock()
         self.before_time: Callable[[], None] = nothing
         self.after_time: Callable[[], None] = nothing
-        self._cluster = cluster
+        self.cluster = cluster
+        self.ends = threading.Event()
+
+    def finish_aside(self, start: Callable[[], Running], limit_seconds: float) -> Running:
+        """Start a command and wait until it has ended, with the time that others let pass."""
+        return _awaited(self, start, limit_seconds)
 
     def finish(self, start: Callable[[], Running], limit_seconds: float) -> Running:
         """Start a command and let it end, or the time be over. Raises SimulationError."""
@@ -32,7 +37,7 @@ class Stepped:
             self.before_time()
             running = start()
             running.over.wait(limit_seconds)
-            self._cluster.run_until(self._cluster.now)
+            self.cluster.run_until(self.cluster.now)
             self.after_time()
             return running
 
@@ -40,11 +45,12 @@ class Stepped:
         """Let so much time pass. Raises SimulationError."""
         with self.lock:
             self.before_time()
-            self._cluster.run_until(self._cluster.now + seconds)
+            self.cluster.run_until(self.cluster.now + seconds)
             self.after_time()
 
     def stop(self) -> None:
-        """Do nothing: who steps the time ends it."""
+        """Let nobody wait aside any more: who steps the time ends it."""
+        self.ends.set()
 
 
 class Paced:
@@ -54,41 +60,50 @@ class Paced:
         self.lock = threading.RLock()
         self.before_time: Callable[[], None] = nothing
         self.after_time: Callable[[], None] = nothing
-        self._cluster = cluster
+        self.cluster = cluster
         self._speed = speed
-        self._ends = threading.Event()
+        self.ends = threading.Event()
 
     def run(self) -> None:
         """Let time pass until `stop`. Raises SimulationError."""
-        began, virtual = time.monotonic(), self._cluster.now
+        began, virtual = time.monotonic(), self.cluster.now
         try:
-            while not self._ends.wait(LOOK_SECONDS):
+            while not self.ends.wait(LOOK_SECONDS):
                 with self.lock:
                     self.before_time()
                     passed = (time.monotonic() - began) * self._speed
-                    self._cluster.run_until(virtual + passed)
+                    self.cluster.run_until(virtual + passed)
                     self.after_time()
         finally:
             self.stop()
 
     def stop(self) -> None:
         """End `run`."""
-        self._ends.set()
+        self.ends.set()
 
     def finish(self, start: Callable[[], Running], limit_seconds: float) -> Running:
         """Start a command and wait until it has ended, or the time is over."""
-        with self.lock:
-            running = start()
-            until = self._cluster.now + limit_seconds
-        while not self._ends.wait(LOOK_SECONDS):
-            with self.lock:
-                if running.over.is_set() or self._cluster.now >= until:
-                    break
-        return running
+        return _awaited(self, start, limit_seconds)
+
+    def finish_aside(self, start: Callable[[], Running], limit_seconds: float) -> Running:
+        """Do the same: time passes anyhow."""
+        return _awaited(self, start, limit_seconds)
 
     def sleep(self, seconds: float) -> None:
         """Wait until so much time has passed."""
-        self._ends.wait(seconds / self._speed)
+        self.ends.wait(seconds / self._speed)
 
 
 Pace = Stepped | Paced
+
+
+def _awaited(pace: Pace, start: Callable[[], Running], limit_seconds: float) -> Running:
+    """Start a command; wait until it has ended, the time is over, or the pace has ended."""
+    with pace.lock:
+        running = start()
+        until = pace.cluster.now + limit_seconds
+    while not pace.ends.wait(LOOK_SECONDS):
+        with pace.lock:
+            if running.over.is_set() or pace.cluster.now >= until:
+                break
+    return running

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ha.simulator.command import hosted_engine
+from ha.simulator.command import bridge_address, hosted_engine
+from ha.simulator.command_ports import VNC_PORT
 from ha.simulator.door.call import Call
 from ha.simulator.door.packages import MONITOR
 
@@ -27,9 +28,23 @@ def run_hosted_engine(call: Call) -> int:
 
 
 def sleep(call: Call) -> int:
-    """Answer `sleep SECONDS`: virtual ones."""
-    call.host.site.schedule.sleep(sum(float(word) for word in call.words))
+    """Answer `sleep SECONDS [aside]`: virtual ones."""
+    call.host.site.schedule.sleep(float(call.words[0]))
     return 0
+
+
+def timeout(call: Call) -> int:
+    """Answer `timeout 5 bash -c SCRIPT ADDRESS PORT`: what listens there speaks first.
+
+    Only the engine VM's screen does.
+    """
+    address, port = call.words[-2:]
+    for host in call.cluster.hosts:
+        here = host.on and host.uplink and host.libvirt.vm is not None
+        if here and (bridge_address(host.host_id), str(VNC_PORT)) == (address, port):
+            call.say("RFB 003.008")
+            return 0
+    return call.complain(f"connect: Connection refused: {address}:{port}")
 
 
 def date(call: Call) -> int:

@@ -1,10 +1,9 @@
 """`virsh` on a simulated host, and `pgrep` for what libvirt has started."""
 
-import base64
 import re
 
 from ha.core.sighting import VmState
-from ha.simulator.deployed import VM_CONF, VM_NAME
+from ha.simulator.deployed import VM_NAME, VM_XML
 from ha.simulator.door.call import Call
 from ha.simulator.engine_vm_sim import SimEngineVm
 from ha.simulator.host import SimHost
@@ -44,7 +43,7 @@ def virsh(call: Call) -> int:
         case "domstate":
             call.say(STATES[state])
         case "dumpxml":
-            call.say(_xml())
+            call.say(_live_xml(call))
         case "domblkstat":
             call.say(f"{words[-1]} rd_bytes {READ_BYTES}")
         case "migrate":
@@ -95,6 +94,6 @@ def _host_in(call: Call, uri: str) -> SimHost | None:
     return named.get(found[1]) if found else None
 
 
-def _xml() -> str:
-    coded = next(line for line in VM_CONF.splitlines() if line.startswith("xmlBase64="))
-    return base64.b64decode(coded.removeprefix("xmlBase64=")).decode()
+def _live_xml(call: Call) -> str:
+    vm = call.host.libvirt.vm
+    return VM_XML if vm is None else vm.xml or VM_XML
