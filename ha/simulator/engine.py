@@ -52,6 +52,8 @@ class Vm:
         """Whether its network is up."""
         self.healthy = False
         """Whether its service would answer, were it not stopped."""
+        self.due_at = 0.0
+        """When it is as far as that, in seconds since the beginning."""
         self.sick = False
         self.hangs = False
         """It does not obey its power button."""
@@ -146,18 +148,24 @@ class Libvirt:
         else:
             self._engine.boots += 1
             self.vm = Vm(self._engine.boots, VmState.PAUSED if paused else VmState.UP, xml)
-            vm = self.vm
-            self._after(self._engine.boot_seconds, lambda: self._booted(vm))
+            self.vm.due_at = self._schedule.now + self._engine.boot_seconds
+        self._boot_on(self.vm)
         self.parts.told("paused" if paused else "runs")
         self.tell(VmSighting(self.vm.state))
 
+    def _boot_on(self, vm: Vm) -> None:
+        step = self._healthy if vm.answers else self._booted
+        self._schedule.at(vm.due_at, lambda: step(vm), self.parts.boot)
+
     def _booted(self, vm: Vm) -> None:
-        if self.vm is vm and not FROM_MEDIUM.search(vm.xml):  # else it is another system
+        from_disk = not FROM_MEDIUM.search(vm.xml)  # else it is another system
+        if self.vm is vm and not vm.answers and from_disk:
             vm.answers = True
-            self._after(self._engine.health_seconds, lambda: self._healthy(vm))
+            vm.due_at = self._schedule.now + self._engine.health_seconds
+            self._boot_on(vm)
 
     def _healthy(self, vm: Vm) -> None:
-        if self.vm is vm:
+        if self.vm is vm and not vm.healthy:
             vm.healthy = True
             if not self._engine.broken:
                 self.parts.told("the engine answers")
