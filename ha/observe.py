@@ -97,7 +97,6 @@ def _peer(record: Record) -> Peer:
         timestamp=record.timestamp,
         score=record.score,
         engine=peer_engine(record.engine_status),
-        stopped=record.stopped is True,
     )
 
 

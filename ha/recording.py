@@ -101,7 +101,6 @@ def _peer(host_id: str, value: object, where: str) -> Peer:
         timestamp=_integer(record, "host-ts", where),
         score=_integer(record, "score", where),
         engine=peer_engine(record.get("engine-status")),
-        stopped=record.get("stopped") is True,
     )
 
 
@@ -116,6 +115,8 @@ def peer_engine(value: object) -> EngineStatus | None:
 
 
 def _local_as_dict(local: Local) -> dict[str, object]:
+    # Upstream's recordings have no such key.
+    lease = {} if local.lease == UNKNOWN_LEASE else {"vm-lease": local.lease.as_dict()}
     return {
         "network": local.network,
         "bridge": local.bridge,
@@ -124,7 +125,7 @@ def _local_as_dict(local: Local) -> dict[str, object]:
         "engine-health": local.engine.as_dict(),
         "storage-domain": local.storage_domain,
         "maintenance": local.maintenance,
-        **({} if local.lease == UNKNOWN_LEASE else {"vm-lease": local.lease.as_dict()}),
+        **lease,
     }
 
 
@@ -135,7 +136,6 @@ def _peer_as_dict(peer: Peer) -> dict[str, object]:
         "score": peer.score,
         "engine-status": peer.engine.as_dict() if peer.engine else None,
         "hostname": peer.hostname,
-        **({"stopped": True} if peer.stopped else {}),  # left out else, as by upstream
     }
 
 

@@ -131,8 +131,6 @@ class Peer:
     timestamp: int
     score: int
     engine: EngineStatus | None
-    stopped: bool = False
-    """Its agent has said farewell; a VM may run on, and what is said of it is of that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,12 @@ class Facts:
 
     @property
     def best_engine_peer(self) -> Peer | None:
-        """The peer with a better engine than the one here; None when ours is as good."""
+        """The peer with a better engine than the one here; None when ours is as good.
+
+        A peer that says so while this host has the VM and holds its lease says what once was.
+        """
+        if self.local.engine.vm is Vm.UP and self.local.lease.held_by(self.host_id):
+            return None
         best = max(self.alive, key=_engine_rank, default=None)
         return best if best and _engine_rank(best) > self.local.engine.rank else None
 

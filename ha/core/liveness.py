@@ -6,9 +6,7 @@ looks alive for a minute after every restart. Here a host is alive once its time
 *seen* to change, and as long as nobody can be known alive no decision rests on it.
 
 What sanlock knows of the host that holds the VM's lease counts too: one that has not renewed for so
-long that the lease is lost is not alive, whatever its record says. Its VM is being killed. And a
-farewell says that the VM is there, as a VM outlives its agent; when a turn later nobody holds the
-lease, the VM has ended with its host, and nothing is left to wait for.
+long that the lease is lost is not alive, whatever its record says. Its VM is being killed.
 """
 
 from collections.abc import Iterator
@@ -16,7 +14,6 @@ from dataclasses import replace
 
 from ha.core.facts import Facts, Memory, Observation, Peer, Snapshot
 from ha.core.score import CoreSettings
-from ha.core.vm_lease import LeaseState, VmLease
 
 
 def look(memory: Memory, seen: Observation, settings: CoreSettings) -> tuple[Memory, Facts]:
@@ -24,7 +21,7 @@ def look(memory: Memory, seen: Observation, settings: CoreSettings) -> tuple[Mem
     timing = settings.timing
     window = _window(memory.history, seen, timing.host_alive_seconds)
     lease = seen.local.lease
-    alive = () if window is None else tuple(_alive(seen.peers, window, lease))
+    alive = () if window is None else tuple(_alive(seen.peers, window, lost_by=lease.lost_by))
     facts = Facts(
         now=seen.now,
         host_id=settings.host_id,
@@ -59,12 +56,11 @@ def _window(
     return None
 
 
-def _alive(peers: tuple[Peer, ...], window: tuple[Snapshot, ...], lease: VmLease) -> Iterator[Peer]:
+def _alive(
+    peers: tuple[Peer, ...], window: tuple[Snapshot, ...], *, lost_by: int | None
+) -> Iterator[Peer]:
     for peer in peers:
-        if peer.host_id == lease.lost_by:
-            continue
-        said_before = window[0].timestamps.get(peer.host_id) == peer.timestamp
-        if peer.stopped and said_before and lease.state is LeaseState.FREE:
+        if peer.host_id == lost_by:
             continue
         stamps = {snapshot.timestamps.get(peer.host_id, peer.timestamp) for snapshot in window}
         if stamps - {peer.timestamp} and peer.engine is not None:

@@ -45,6 +45,10 @@ class VmLease:
         """Whether another host holds it that is seen to live: a start by this one must fail."""
         return self.state is LeaseState.LIVE and self.owner not in (None, host_id)
 
+    def held_by(self, host_id: int) -> bool:
+        """Whether this host holds it, and is seen to live."""
+        return self.state is LeaseState.LIVE and self.owner == host_id
+
     @property
     def lost_by(self) -> int | None:
         """The host id that was silent for so long that the lease is lost; None when none was."""

@@ -21,6 +21,7 @@ devices={type:disk,device:cdrom,index:2,readonly:true,path:,address:{type:drive,
 devices={type:disk,device:disk,index:0,bootOrder:1,address:{type:pci,slot:0x06}}
 devices={type:interface,device:bridge,network:ovirtmgmt}
 """
+LEASE = "<lease><lockspace>sd</lockspace><key>volume</key><target path='/lease'/></lease>"
 
 
 def domain(
@@ -35,7 +36,7 @@ def domain(
         f"<domain xmlns:ovirt-vm='{OVIRT}'><name>HostedEngine</name>"
         "<metadata><ovirt-vm:vm><ovirt-vm:clusterVersion/></ovirt-vm:vm></metadata>"
         f"<os><type machine='{machine}'>hvm</type>{system}</os>"
-        f"<devices>{DISK.format(boot=disk)}{drive}{NIC.format(boot=nic)}</devices></domain>"
+        f"<devices>{DISK.format(boot=disk)}{drive}{NIC.format(boot=nic)}{LEASE}</devices></domain>"
     )
 
 

@@ -222,3 +222,17 @@ def test_who_holds_the_lease_is_named(name: str) -> None:
     decision = decide(memory(S.ENGINE_DOWN), seen)
     assert f"held by host {name or 'of unknown name'} (id 2), which is alive" in decision.why
     assert decision.rule == "EngineDown/lease-held-by-a-live-peer"
+
+
+@pytest.mark.parametrize(
+    ("lease", "goes_to"),
+    [
+        (UNKNOWN_LEASE, S.ENGINE_STOP),
+        (HELD_THERE, S.ENGINE_STOP),
+        (HELD_HERE, S.ENGINE_UP_BAD_HEALTH),
+    ],
+)
+def test_an_old_word_of_a_peer_stops_no_vm_whose_lease_is_here(lease: VmLease, goes_to: S) -> None:
+    """It had the VM until it was migrated, and has said nothing since; one look at health fails."""
+    seen = facts(BAD, ((GOOD, 0),), lease=lease)
+    assert decide(memory(S.ENGINE_UP), seen).memory.state is goes_to

@@ -4,7 +4,7 @@ import pytest
 
 from ha.core.facts import Memory, Monotonic, Observation, Peer
 from ha.core.liveness import look
-from ha.core.vm_lease import FREE_LEASE, UNKNOWN_LEASE, LeaseState, VmLease
+from ha.core.vm_lease import UNKNOWN_LEASE, LeaseState, VmLease
 from tests.ha.core.worlds import ABSENT, SETTINGS, local
 
 
@@ -15,17 +15,10 @@ class Watch:
         self.memory = Memory()
 
     def see(
-        self,
-        now: int,
-        stamp: int | None,
-        *,
-        engine: bool = True,
-        stopped: bool = False,
-        lease: VmLease = UNKNOWN_LEASE,
+        self, now: int, stamp: int | None, *, engine: bool = True, lease: VmLease = UNKNOWN_LEASE
     ) -> tuple[bool, bool]:
         """Return whether liveness is known, and whether the peer is alive."""
-        peer = Peer(2, "h2", stamp or 0, 0, ABSENT if engine else None, stopped)
-        peers = () if stamp is None else (peer,)
+        peers = () if stamp is None else (Peer(2, "h2", stamp, 0, ABSENT if engine else None),)
         seen = Observation(Monotonic(now), local(ABSENT, lease=lease), peers, False)
         self.memory, facts = look(self.memory, seen, SETTINGS)
         return facts.liveness_known, bool(facts.alive)
@@ -97,29 +90,6 @@ def test_a_host_that_has_lost_the_vms_lease_is_not_alive(
     lost = owner == 2 and state in (LeaseState.FAIL, LeaseState.DEAD)
     assert watch.see(80, 80, lease=VmLease(state, owner)) == (True, not lost)
     assert watch.see(90, 90) == (True, True)  # sanlock sees it renew again
-
-
-@pytest.mark.parametrize("state", LeaseState)
-def test_a_farewell_counts_until_nobody_holds_the_lease(state: LeaseState) -> None:
-    watch, owner = Watch(), None if state is LeaseState.FREE else 3
-    for now in range(0, 80, 10):
-        watch.see(now, now)
-    lease = VmLease(state, owner)
-    said = (True, state is not LeaseState.FREE)
-    # The turn that reads it first may have read the lease in the middle of a move of the VM.
-    assert watch.see(80, 77, stopped=True, lease=lease) == (True, True)
-    assert watch.see(90, 77, stopped=True, lease=lease) == said
-    assert watch.see(100, 77, stopped=True) == (True, True)
-    assert watch.see(110, 99) == (True, True)  # its agent is back
-
-
-def test_a_free_lease_alone_contradicts_no_host() -> None:
-    """Whose VM has just died starts it again itself, and is asked by nobody."""
-    watch = Watch()
-    for now in range(0, 80, 10):
-        watch.see(now, now)
-    for now in (80, 90, 100):
-        assert watch.see(now, 70, lease=FREE_LEASE) == (True, True)
 
 
 def test_history_is_bounded_to_a_quarter_of_an_hour() -> None:
