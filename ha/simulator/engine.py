@@ -155,7 +155,8 @@ class Libvirt:
 
     def _boot_on(self, vm: Vm) -> None:
         step = self._healthy if vm.answers else self._booted
-        self._schedule.at(vm.due_at, lambda: step(vm), self.parts.boot)
+        if not vm.healthy:
+            self._schedule.at(vm.due_at, lambda: step(vm), self.parts.boot)
 
     def _booted(self, vm: Vm) -> None:
         from_disk = not FROM_MEDIUM.search(vm.xml)  # else it is another system
