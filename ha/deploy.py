@@ -29,6 +29,7 @@ from ha.deploy_storage import (
     initialise_leases,
     remedy_for,
 )
+from ha.deploy_vacant import require_vacant
 from ha.env.ports import EnvError, Whiteboard
 from ha.env.time_ports import Clock
 from ha.services import Services, ServicesFailed
@@ -126,7 +127,10 @@ def _find(answers: Answers, tools: Tools, progress: _Progress) -> tuple[Found | 
     if kind in BLOCK_DOMAINS:
         plan = plan_first_host(answers, tools.paths, tools.new_uuid)
         verify_devices(plan.domain)
-        return find_on_devices(plan.domain), plan
+        found = find_on_devices(plan.domain)
+        if found is None:
+            require_vacant(plan.domain, plan.disk_image)
+        return found, plan
     connection = answers.text("OVEHOSTED_STORAGE/storageDomainConnection")
     if kind not in FILE_DOMAINS:
         known = ", ".join((*FILE_DOMAINS, *BLOCK_DOMAINS))
