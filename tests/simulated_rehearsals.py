@@ -17,7 +17,8 @@ from flows.local_maintenance import maintain_host
 from flows.recover_lockspace import recover
 from flows.zero_metadata import zero_metadata
 from ha.simulator.door.systemctl import state_of
-from tasks import console_password
+from ha.simulator.site import Plan
+from tasks import console_password, reinstall_archive
 from tasks.env import use_world
 from tasks.lock import holder
 from tasks.runs import entered_run
@@ -34,6 +35,8 @@ BREAK_LOCK = Rehearsal(
     "break-lock", fake_cluster, answers={"approve_break": {**APPROVED, "target": LOST_RUN}}
 )
 FAKE = {**rehearsals(), BREAK_LOCK.runbook: BREAK_LOCK}
+CLEAN = "clean-reinstall"
+FAKE[CLEAN] = replace(FAKE[CLEAN], answers={"approve_cleaning": {**APPROVED, "target": "host1"}})
 
 Parameters = Callable[[SimulatedCluster], Mapping[str, Any]]
 
@@ -51,6 +54,7 @@ class SimulatedRehearsal:
     parameters: Parameters = lambda _cluster: {}
     within: Callable[[Path], AbstractContextManager[object]] = nullcontext
     takes_lock: bool = True
+    hosts: int = 3
 
     @property
     def fake(self) -> Rehearsal:
@@ -58,7 +62,7 @@ class SimulatedRehearsal:
 
     @contextmanager
     def prepared(self, folder: Path) -> Iterator[SimulatedCluster]:
-        with self.within(folder), simulated_cluster(folder) as cluster:
+        with self.within(folder), simulated_cluster(folder, Plan(self.hosts)) as cluster:
             self.prepare(cluster)
             yield cluster
 
@@ -92,10 +96,13 @@ def end_state(cluster: SimulatedCluster) -> object:
     blocks = [(row.host_id, row.state, row.vm, row.score) for row in rows]
     flag = cluster.cluster.global_maintenance
     lockspace = hosts[0].site.whiteboard_area.readable
+    joined = [(host.name, sorted(host.sanlock.spaces)) for host in hosts]
+    confs = sorted(cluster.served.folder.path.glob("machines/*/etc/*/*.conf"))
+    deployed = [conf.parts[-4] for conf in confs]
     held = holder(cluster.world.journal, "lab")
     vm = cluster.engine_host, cluster.cluster.serves
     secrets = list(cluster.served.folder.path.glob("machines/*/run/hosted-engine-runbooks/*"))
-    return units, parked(cluster), vm, flag, blocks, lockspace, held, secrets
+    return units, parked(cluster), vm, flag, blocks, lockspace, joined, deployed, held, secrets
 
 
 def commands(cluster: SimulatedCluster) -> Counter[str]:
@@ -166,6 +173,12 @@ def with_medium(cluster: SimulatedCluster) -> None:
     (cluster.served.folder.machine(cluster.engine_host) / MEDIUM.lstrip("/")).touch()
 
 
+def failed_install(cluster: SimulatedCluster) -> None:
+    """The first host's engine never answered, and nobody watches it."""
+    assert cluster.served.desk.do("stop-engine") == ""
+    stop_services(cluster)
+
+
 def unreadable_block(cluster: SimulatedCluster) -> None:
     cluster.put(52, GARBAGE)
 
@@ -174,6 +187,12 @@ def own_home(folder: Path) -> AbstractContextManager[object]:
     """The password that is made up lies there."""
     settings = Settings(home=folder / "home")
     return mock.patch.object(console_password, "settings", return_value=settings)
+
+
+def own_archives(folder: Path) -> AbstractContextManager[object]:
+    """The control node's copies lie there."""
+    settings = Settings(home=folder / "home")
+    return mock.patch.object(reinstall_archive, "settings", return_value=settings)
 
 
 def no_events(_folder: Path) -> AbstractContextManager[object]:
@@ -203,6 +222,9 @@ SIMULATED = {
         SimulatedRehearsal("upgrade-howto"),
         SimulatedRehearsal("boot-rescue", with_medium, lambda _: {"medium": MEDIUM}),
         SimulatedRehearsal("engine-console", within=own_home),
+        SimulatedRehearsal(
+            CLEAN, failed_install, lambda _: {"host": "host1"}, own_archives, hosts=1
+        ),
         SimulatedRehearsal("watch", unreadable_block, within=no_events),
     )
 }

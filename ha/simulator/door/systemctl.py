@@ -1,6 +1,6 @@
 """`systemctl` on a simulated host: the units that HA consists of, and what it stands on."""
 
-from ha.simulator.door.call import Call
+from ha.simulator.door.call import FAILURE, Call
 from ha.simulator.unit import AGENT, BROKER, Unit
 
 NOT_ACTIVE = 3
@@ -33,6 +33,13 @@ def _is_active(call: Call, units: list[str]) -> int:
     for state in states:
         call.say(state)
     return 0 if "active" in states else NOT_ACTIVE
+
+
+def _is_enabled(call: Call, units: list[str]) -> int:
+    known = _known(call, units)
+    for unit in known:
+        call.say("enabled" if unit.enabled else "disabled")
+    return 0 if any(unit.enabled for unit in known) else FAILURE
 
 
 def _system_state(call: Call, _units: list[str]) -> int:
@@ -95,6 +102,7 @@ def _known(call: Call, names: list[str]) -> list[Unit]:
 
 VERBS = {
     "is-active": _is_active,
+    "is-enabled": _is_enabled,
     "is-system-running": _system_state,
     "start": _start,
     "stop": _stop,

@@ -1,6 +1,7 @@
 """`virsh` on a simulated host, and `pgrep` for what libvirt has started."""
 
 import re
+from collections.abc import Callable, Mapping
 
 from ha.core.sighting import VmState
 from ha.simulator.deployed import VM_NAME, VM_XML
@@ -27,27 +28,24 @@ def virsh(call: Call) -> int:
     """Answer `virsh [OPTIONS] VERB ...`."""
     words, uri = _without_options(call)
     verb = words[0] if words else ""
-    state = SimEngineVm(call.host.site.schedule, call.host.libvirt, call.process).sighting().state
+    vm = SimEngineVm(call.host.site.schedule, call.host.libvirt, call.process)
+    state = vm.sighting().state
     if state is VmState.UNKNOWN:
         return call.complain(CONNECT_FAILED)
-    there = state in STATES
     if verb == "list":
-        if there:
+        if state in STATES:
             call.say(VM_NAME)
         return 0
     if verb == "uri":
         return _reach(call, uri)
-    if not there:
+    if state not in STATES:
         return call.complain(f"error: failed to get domain '{VM_NAME}'")
-    match verb:
-        case "domstate":
-            call.say(STATES[state])
-        case "dumpxml":
-            call.say(_live_xml(call))
-        case "domblkstat":
-            call.say(f"{words[-1]} rd_bytes {READ_BYTES}")
-        case "migrate":
-            return _migrate(call, words)
+    if verb == "migrate":
+        return _migrate(call, words)
+    if verb == "destroy":
+        vm.power_off()  # it is gone then, as it was never defined
+    elif verb in TOLD:
+        call.say(TOLD[verb](call, words, state))
     return 0
 
 
@@ -97,3 +95,10 @@ def _host_in(call: Call, uri: str) -> SimHost | None:
 def _live_xml(call: Call) -> str:
     vm = call.host.libvirt.vm
     return VM_XML if vm is None else vm.xml or VM_XML
+
+
+TOLD: Mapping[str, Callable[[Call, list[str], VmState], str]] = {
+    "domstate": lambda _call, _words, state: STATES[state],
+    "dumpxml": lambda call, _words, _state: _live_xml(call),
+    "domblkstat": lambda _call, words, _state: f"{words[-1]} rd_bytes {READ_BYTES}",
+}
