@@ -33,7 +33,7 @@ class AgentFiles(Protocol):
         """Fetch the VM's definition from shared storage again. Raises ConfUnavailable."""
 
     def vm_xml(self) -> str:
-        """The VM's definition, ready for this host. Raises ConfUnavailable."""
+        """The VM's definition, to start it here now. Raises ConfUnavailable, as in maintenance."""
 
     def vm_memory_mib(self) -> float:
         """The VM's memory; 0 while its definition has not been fetched yet."""
@@ -56,7 +56,7 @@ class HostFiles:
         limit_seconds: float = REFRESH_SECONDS,
     ) -> None:
         self._paths = settings.paths
-        self._maintenance = False
+        self._maintenance: bool | None = None  # not known yet
         self._conf_volume = conf_volume
         self._complaint = ""
         self._refreshing = Errand(
@@ -69,12 +69,20 @@ class HostFiles:
         )
 
     def local_maintenance(self) -> bool:
-        """Read ha.conf; a broken one changes nothing."""
+        """Read ha.conf; a broken one changes nothing, and at first it is maintenance.
+
+        Whoever wrote it may have meant to take this host out of service, and a host that is out by
+        mistake starts no VM.
+        """
         try:
             self._maintenance = load_local_maintenance(self._paths).on
-        except ConfigError as error:
-            log.error("%s", error)
-        return self._maintenance
+        except (ConfigError, OSError) as error:
+            if self._maintenance is None:
+                effect = "This host counts as in local maintenance until ha.conf can be read"
+            else:
+                effect = f"Local maintenance stays {'on' if self._maintenance else 'off'}"
+            log.error("%s. %s", error, effect)
+        return self._maintenance is not False
 
     def refresh(self) -> None:
         """Fetch vm.conf and broker.conf from the shared configuration. Raises ConfUnavailable."""
@@ -98,7 +106,12 @@ class HostFiles:
         self._complaint = complaint
 
     def vm_xml(self) -> str:
-        """Return the XML to start the VM with here. Raises ConfUnavailable."""
+        """Return the XML to start the VM with here now. Raises ConfUnavailable.
+
+        The turn that starts it may be older than a flag that was written since.
+        """
+        if self.local_maintenance():
+            raise ConfUnavailable("this host is in local maintenance")
         try:
             text = self._paths.vm_conf.read_text(encoding="utf-8")
             return start_xml(text, host_name=socket.gethostname(), kvm=kvm_usable())

@@ -7,7 +7,7 @@ from pathlib import Path
 def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write a file; without a mode it keeps the owner and mode of the one before. Raises OSError.
 
-    The text is on the disk when this returns.
+    The text and its name are on the disk when this returns: no power cut brings the old file back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
@@ -22,3 +22,8 @@ def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
         os.chown(fresh, old.st_uid, old.st_gid)
         fresh.chmod(old.st_mode & 0o7777)
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

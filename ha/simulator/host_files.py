@@ -40,7 +40,9 @@ class SimFiles:
             write_vm_conf(host.paths)
 
     def vm_xml(self) -> str:
-        """The VM's definition. Raises ConfUnavailable."""
+        """The VM's definition. Raises ConfUnavailable, as in local maintenance."""
+        if self.local_maintenance():
+            raise ConfUnavailable("this host is in local maintenance")
         if not self._host.conf_fetched:
             raise ConfUnavailable("there is no vm.conf")
         return VM_XML

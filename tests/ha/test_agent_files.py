@@ -14,7 +14,8 @@ from ha.vm_conf import encode_xml
 from tests.ha.fakes import settings_for
 
 LIMIT_SECONDS = 0.5
-XML = "<domain type='kvm'><name>HostedEngine</name><os/></domain>"
+LEASE = "<lease><lockspace>sd</lockspace><key>vm</key><target path='/lease'/></lease>"
+XML = f"<domain type='kvm'><name>HostedEngine</name><os/><devices>{LEASE}</devices></domain>"
 
 
 @pytest.fixture
@@ -42,6 +43,38 @@ def test_either_flag_is_local_maintenance_and_a_broken_file_changes_nothing(
     assert files.local_maintenance() is True
     ha_conf.write_text("local_maintenance=False\nlocal_maintenance_manual=False\n")
     assert files.local_maintenance() is False
+
+
+@pytest.mark.parametrize("data", [b"local_maintenence=True\n", b"\xff\n", b"perhaps\n", None])
+def test_an_agent_that_cannot_read_its_flag_at_its_start_is_in_maintenance(
+    files: HostFiles, tmp_path: Path, data: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The operator may have meant it; a host that stays out of service starts no VM."""
+    ha_conf = tmp_path / "var/lib/ovirt-hosted-engine-ha/ha.conf"
+    if data is None:
+        ha_conf.mkdir()  # there, and cannot be read
+    else:
+        ha_conf.write_bytes(data)
+    assert files.local_maintenance() is True
+    assert "counts as in local maintenance until ha.conf can be read" in caplog.text
+    if data is None:
+        ha_conf.rmdir()
+    else:
+        ha_conf.write_text("local_maintenance=False\n")
+    assert files.local_maintenance() is False
+
+
+def test_no_definition_is_given_to_start_once_maintenance_is_written(
+    files: HostFiles, tmp_path: Path
+) -> None:
+    """The turn may have begun before, with a flag that was off."""
+    vm_conf = tmp_path / "var/run/ovirt-hosted-engine-ha/vm.conf"
+    vm_conf.write_text(f"memSize=2048\nxmlBase64={encode_xml(XML)}\n")
+    assert files.local_maintenance() is False
+    ha_conf = tmp_path / "var/lib/ovirt-hosted-engine-ha/ha.conf"
+    ha_conf.write_text("local_maintenance=True\n")
+    with pytest.raises(ConfUnavailable, match="in local maintenance"):
+        files.vm_xml()
 
 
 def test_the_definition_is_readied_for_this_host(files: HostFiles, tmp_path: Path) -> None:
