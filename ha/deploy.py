@@ -76,17 +76,30 @@ class _Progress:
 
 
 def deploy(answers: Answers, tools: Tools) -> Mapping[str, Answer]:
-    """Deploy this host, and return the complete answers; raises DeployFailed."""
+    """Deploy this host, and return the complete answers; raises DeployFailed.
+
+    Whatever ends it early, an interrupt as well: the host id is given back.
+    """
     progress = _Progress()
     try:
-        return _deploy(answers, tools, progress)
+        try:
+            return _deploy(answers, tools, progress)
+        finally:
+            _give_back(progress)
     except (AnswersError, ConfigError, StorageError, EnvError, ServicesFailed, OSError) as error:
-        if progress.leave is not None:
-            try:
-                progress.leave()
-            except EnvError as trouble:
-                progress.left.append(f"the lease on the host id: {trouble}")
         raise DeployFailed(str(error), tuple(progress.left)) from error
+    except KeyboardInterrupt:
+        for left in progress.left:
+            tools.say(f"Left behind: {left}")
+        raise
+
+
+def _give_back(progress: _Progress) -> None:
+    if progress.leave is not None:
+        try:
+            progress.leave()
+        except EnvError as trouble:
+            progress.left.append(f"the lease on the host id: {trouble}")
 
 
 def _deploy(answers: Answers, tools: Tools, progress: _Progress) -> Mapping[str, Answer]:
@@ -198,8 +211,9 @@ def _take_host_id(domain: StorageDomain, host_id: int, tools: Tools, progress: _
         tools.say(f"Host id {host_id} was this host's before")
     tools.say(f"Taking host id {host_id}; this takes up to a few minutes")
     lockspace = tools.sanlock.lockspace(LOCKSPACE_NAME, domain.prepared(domain.lockspace))
-    lockspace.join(host_id)
+    # First: sanlock goes on with a join that is interrupted.
     progress.leave = lambda: lockspace.leave(host_id)
+    lockspace.join(host_id)
 
 
 def _block(domain: StorageDomain, host_id: int, tools: Tools) -> bytes | None:

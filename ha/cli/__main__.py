@@ -3,9 +3,11 @@
 import io
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from ha.services import SystemdServices
 # A write that waits for slow storage, and the read back behind it.
 BROKER_LIMIT_SECONDS = 60.0
 INTERRUPTED = 130
+# A terminal that is gone, and a host that shuts down.
+_ENDS = (signal.SIGHUP, signal.SIGTERM)
 
 
 class RealSanlock:
@@ -67,6 +71,7 @@ class RealSanlock:
 def main() -> int:
     """Run the command line of this process."""
     logging.disable(logging.CRITICAL)
+    _end_as_interrupted()
     # What a block says may not be writable in the terminal's encoding.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -77,8 +82,25 @@ def main() -> int:
         _complain(f"hosted-engine: {error}")
         return FAILURE
     except KeyboardInterrupt:
-        _complain("Interrupted; --vm-status tells what is true now")
+        with suppress(OSError):  # of a terminal that is gone
+            _complain("Interrupted; --vm-status tells what is true now")
         return INTERRUPTED
+
+
+def _end_as_interrupted() -> None:
+    """Have a signal that would end this process at once end it as Ctrl-C does.
+
+    What a verb holds, such as a host id, is then given back. nohup's choice stays.
+    """
+
+    def interrupt(_number: int, _frame: object) -> None:
+        for number in _ENDS:  # they come in pairs; giving back must not be cut short
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in _ENDS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
 
 
 def _real_host() -> Host:

@@ -90,15 +90,15 @@ def _host_id_taken(host: Host, domain: StorageDomain, host_id: int) -> Iterator[
     host.say(f"Taking the lease on host id {host_id}; this takes up to a few minutes")
     try:
         lockspace.join(host_id)
+        yield
     except HostIdTaken as error:
         raise Refused(
             f"sanlock refuses host id {host_id}: the host runs, or this host still holds its own id"
             " because its agent was killed. An agent that is stopped gives it back:"
             f" systemctl restart ovirt-ha-agent; systemctl stop ovirt-ha-agent. {error}"
         ) from error
-    try:
-        yield
     finally:
+        # Also after a join that was interrupted, which sanlock would go on with.
         lockspace.leave(host_id)
 
 

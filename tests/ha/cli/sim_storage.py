@@ -38,7 +38,10 @@ def put_area(path: Path, area: bytes) -> None:
 
 @dataclass
 class SimSanlock:
-    """One sanlock for all hosts of a test; `refuses` is raised by a join."""
+    """One sanlock for all hosts of a test; `refuses` is raised by a join.
+
+    `interrupts`: whoever joins is interrupted, and sanlock goes on.
+    """
 
     initialised: list[tuple[str, ...]] = field(default_factory=list)
     joined: dict[str, int] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class SimSanlock:
     refuses: Exception | None = None
     trouble: Exception | None = None
     write_fails: Exception | None = None
+    interrupts: bool = False
     loses_writes: bool = False
     sector_bytes: int = 0
     after_write: Callable[[], None] = lambda: None
@@ -89,8 +93,12 @@ class SimLockspace:
         if self.sanlock.refuses is not None:
             raise self.sanlock.refuses
         self.sanlock.joined[self.name] = host_id
+        if self.sanlock.interrupts:
+            raise KeyboardInterrupt
 
     def leave(self, host_id: int) -> None:
+        if self.sanlock.joined.get(self.name) != host_id:
+            return
         self.sanlock.joined.pop(self.name)
         self.sanlock.left.append((self.name, host_id))
 
