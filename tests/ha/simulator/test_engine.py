@@ -7,6 +7,8 @@ import pytest
 from ha.core.sighting import StopReason, VmSighting, VmState
 from ha.env.ports import VmLocked, VmMissing, VmStartFailed
 from ha.simulator.engine import KILL_GRACE_SECONDS, PREPARE_SECONDS, SHUTDOWN_SECONDS, Start
+from ha.simulator.engine_vm_sim import SimEngineVm
+from ha.simulator.processes import Boot, Killed, Process
 from tests.ha.simulator.virtual import Bench, VirtualLibvirt
 
 BOOT_SECONDS, HEALTH_SECONDS = 40.0, 60.0  # the bench's
@@ -265,3 +267,26 @@ def test_a_silent_libvirt_tells_once_and_then_what_it_has(here: VirtualLibvirt) 
     here.libvirt.appear()
     here.libvirt.answer_again()
     assert seen == [VmSighting(VmState.UNKNOWN), VmSighting(VmState.UP)]
+
+
+def test_a_dead_process_asks_libvirt_for_nothing(here: VirtualLibvirt) -> None:
+    started(here)
+    process, refused = Process("ovirt-ha-agent", "host1", Boot()), list[str]()
+    port = SimEngineVm(here.schedule, here.libvirt, process)
+    acts = {"start": lambda: port.start(""), "shutdown": port.shutdown, "cut": port.power_off}
+
+    def run() -> None:
+        try:
+            here.schedule.sleep(100)
+        finally:
+            for name, act in acts.items():
+                with pytest.raises(Killed):
+                    act()
+                refused.append(name)
+
+    here.schedule.spawn(process, "test", run)
+    here.run(1)
+    here.schedule.kill(process)
+    here.run(10)
+    assert refused == list(acts)
+    assert (here.asked, here.libvirt.running) == ([], True)

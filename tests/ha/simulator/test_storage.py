@@ -6,7 +6,7 @@ import pytest
 
 from ha.core.record import BLOCK_BYTES
 from ha.env.ports import LostWrite, WhiteboardFailed
-from ha.simulator.processes import Boot, Process, TooLong
+from ha.simulator.processes import Boot, Killed, Process, TooLong
 from ha.simulator.storage import READERS, TURN_SECONDS, SimWhiteboard
 from tests.ha.simulator.virtual import Bench, in_task
 
@@ -123,3 +123,80 @@ def test_a_torn_write_has_the_beginning_of_the_new_and_the_rest_of_the_old(bench
     cut = bench.storage.blocks[1].index(b"o")
     assert bench.storage.blocks[1] == NEW[:cut] + OLD[cut:]
     assert cut % 512 == 0
+
+
+def test_a_slow_write_is_there_when_its_time_has_passed(bench: Bench) -> None:
+    bench.paths["host1"].slow_seconds = 5.0
+    ended = start(bench, lambda: board(bench).write_block(1, NEW))
+    bench.run(4.9)
+    assert (bench.storage.blocks, ended) == ({}, [])
+    bench.run(0.2)
+    assert bench.storage.blocks == {1: NEW}
+    assert ended == [pytest.approx(5.0, abs=0.1)]
+
+
+def test_one_host_s_trouble_is_not_another_s(bench: Bench) -> None:
+    bench.paths["host1"].lose()
+    bench.paths["host1"].refuse()
+    bench.paths["host1"].lose_a_write()
+    in_task(bench.schedule, lambda: board(bench, "host2").write_block(2, NEW))
+    assert bench.storage.blocks == {2: NEW}
+    assert not bench.paths["host1"].works
+    bench.paths["host1"].restore()
+    assert bench.paths["host1"].works
+
+
+def test_a_write_that_hung_is_torn_or_lost_as_any_other_when_it_lands(bench: Bench) -> None:
+    bench.storage.blocks[1] = OLD
+    bench.paths["host1"].lose_a_write()
+    for want_old in (True, False):
+        bench.paths["host1"].lose()
+        start(bench, lambda: board(bench).write_block(1, NEW))
+        bench.run(1)
+        bench.paths["host1"].restore()
+        bench.run(1)
+        assert (bench.storage.blocks[1] == OLD) is want_old
+
+
+def test_a_torn_write_of_a_new_block_ends_in_nothing(bench: Bench) -> None:
+    bench.paths["host1"].tear_a_write()
+    with pytest.raises(LostWrite):
+        in_task(bench.schedule, lambda: board(bench).write_block(1, NEW))
+    torn = bench.storage.blocks[1]
+    assert len(torn) == BLOCK_BYTES
+    assert torn == NEW[: torn.index(b"\0")].ljust(BLOCK_BYTES, b"\0")
+    in_task(bench.schedule, lambda: board(bench).write_block(1, NEW))  # only that one
+    assert bench.storage.blocks[1] == NEW
+
+
+def test_who_watches_the_storage_is_told_what_was_asked_and_what_has_landed(bench: Bench) -> None:
+    asked: list[tuple[str, int]] = []
+    landed: list[tuple[str, int, bytes]] = []
+    bench.storage.on_request.append(lambda *what: asked.append(what))
+    bench.storage.on_write.append(lambda *what: landed.append(what))
+    bench.paths["host1"].lose_a_write()
+    for host in ("host1", "host2"):
+        start(bench, lambda host=host: board(bench, host).write_block(3, NEW))  # type: ignore[misc]
+    bench.run(1)
+    assert asked == [("host1", 3), ("host2", 3)]
+    assert landed == [("host2", 3, NEW)]
+
+
+def test_a_dead_process_writes_nothing(bench: Bench) -> None:
+    bench.paths["host1"].slow_seconds = 5.0
+    process, ended = Process("test", "host1", Boot()), list[str]()
+
+    def run() -> None:
+        try:
+            bench.schedule.sleep(1)
+        finally:
+            with pytest.raises(Killed):
+                board(bench).write_block(1, NEW)
+            ended.append("refused")
+
+    bench.schedule.spawn(process, "test", run)
+    bench.schedule.at(0.5, lambda: bench.schedule.kill(process))
+    bench.run(10)
+    bench.paths["host1"].restore()
+    assert ended == ["refused"]
+    assert bench.storage.blocks == {}
