@@ -7,13 +7,14 @@ no copy in memory that could show a host that is gone or a flag that was never w
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ha.core.record import BLOCK_BYTES, GLOBAL_BLOCK, MAX_HOST_ID, encode_global
 from ha.engine_watch import EngineLooks
+from ha.env.live_hosts import LiveHosts
 from ha.env.ports import (
     BrokerEnv,
     BrokerError,
-    LiveHosts,
     LockspaceFailed,
     LostWrite,
     Report,
@@ -52,7 +53,7 @@ class BrokerService:
             env.lockspace, env.vm_lockspace, host_id, clock=env.clock, threads=env.threads
         )
         self._looks = EngineLooks(env, watch_seconds)
-        self._live: tuple[tuple[int, ...], float, Report | None] | None = None
+        self._live: tuple[LiveHosts, float] | None = None
 
     def start(self) -> None:
         """Start the monitors."""
@@ -135,17 +136,19 @@ class BrokerService:
             raise BrokerError("bad_request", f"no host id from 1 to {MAX_HOST_ID}: {host_id}")
         return self._looks.until_other(host_id, mark, seconds)
 
-    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
-        """Keep the agent's list of hosts alive, and its report."""
-        self._live = tuple(host_ids), self._env.clock.monotonic(), report
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Report | None = None, dead_ids: Sequence[int] = ()
+    ) -> None:
+        """Keep the agent's lists of hosts alive and dead, and its report."""
+        told = LiveHosts(tuple(host_ids), 0.0, report, tuple(dead_ids))
+        self._live = told, self._env.clock.monotonic()
 
     def live_hosts(self) -> LiveHosts:
-        """Return that list, its age and the report."""
-        live = self._live
-        if live is None:
+        """Return them with their age."""
+        if self._live is None:
             return LiveHosts((), None)
-        host_ids, at, report = live
-        return LiveHosts(host_ids, self._env.clock.monotonic() - at, report)
+        told, at = self._live
+        return replace(told, age_seconds=self._env.clock.monotonic() - at)
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         """Queue a notification."""

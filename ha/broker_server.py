@@ -122,11 +122,21 @@ def _read_blocks(broker: Broker, params: Mapping[str, Any]) -> dict[int, str]:
 
 def _live_hosts(broker: Broker, _: Mapping[str, Any]) -> dict[str, object]:
     live = broker.live_hosts()
-    return {"host_ids": live.host_ids, "age_seconds": live.age_seconds}
+    return {
+        "host_ids": live.host_ids,
+        "age_seconds": live.age_seconds,
+        "dead_ids": live.dead_ids,
+    }
 
 
-def _ids(params: Mapping[str, Any]) -> list[int]:
-    value: list[int] = _param(params, "host_ids", list)
+def _set_live_hosts(broker: Broker, params: Mapping[str, Any]) -> None:
+    # An agent of an older version names none that are dead.
+    dead_ids = _ids(params, "dead_ids") if "dead_ids" in params else []
+    broker.set_live_hosts(_ids(params), _report(params), dead_ids)
+
+
+def _ids(params: Mapping[str, Any], name: str = "host_ids") -> list[int]:
+    value: list[int] = _param(params, name, list)
     return [_id(item) for item in value]
 
 
@@ -188,7 +198,7 @@ _METHODS: Mapping[str, Callable[[Broker, Mapping[str, Any]], object]] = {
     "lock_host_id": lambda broker, _: broker.lock_host_id(),
     "release_host_id": lambda broker, _: broker.release_host_id(),
     "host_id_locked": lambda broker, _: broker.host_id_locked(),
-    "set_live_hosts": lambda broker, params: broker.set_live_hosts(_ids(params), _report(params)),
+    "set_live_hosts": _set_live_hosts,
     "live_hosts": _live_hosts,
     "watch_engine": lambda broker, params: broker.watch_engine(
         _id(params.get("host_id")), _text(params, "mark"), _number(params, "seconds")

@@ -7,7 +7,7 @@ from ha.core.anomalies import Kind
 from ha.core.facts import UNKNOWN_ENGINE, Health, State, Vm, engine_status
 from ha.core.leases import LeaseHolder
 from ha.core.vm_lease import LeaseState, vm_lease_from
-from ha.env.ports import LiveHosts
+from ha.env.live_hosts import LiveHosts
 from ha.metered import Times
 from ha.metrics import Sample, sample
 from ha.told import Told, number_of

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ha.core.record import BLOCK_BYTES
-from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts, Report
+from ha.env.live_hosts import LiveHosts
+from ha.env.ports import BrokerError, BrokerSilent, BrokerUnreachable, Report
 
 TIMEOUT_SECONDS = 20.0
 # sanlock writes to storage when it leaves a lockspace, and then waits for its own thread.
@@ -56,15 +57,17 @@ class BrokerLink:
         """Whether the lease on this host's id is held in both lockspaces."""
         return self._call("host_id_locked", read=_flag)
 
-    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
-        """Keep the list of hosts alive; a broker of an older version passes over the report."""
-        params: dict[str, object] = {"host_ids": list(host_ids)}
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Report | None = None, dead_ids: Sequence[int] = ()
+    ) -> None:
+        """Keep the list of hosts alive; a broker of an older version passes over the rest."""
+        params: dict[str, object] = {"host_ids": list(host_ids), "dead_ids": list(dead_ids)}
         if report is not None:
             params["report"] = report
         self._call("set_live_hosts", params, read=_nothing)
 
     def live_hosts(self) -> LiveHosts:
-        """Return the list of hosts alive that was kept last."""
+        """Return what was kept last."""
         return self._call("live_hosts", read=_live_hosts)
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
@@ -88,17 +91,7 @@ class BrokerLink:
     ) -> T:
         """Ask, and read the answer. Raises BrokerUnreachable, BrokerError."""
         request = json.dumps({"method": method, "params": params or {}}).encode() + b"\n"
-        try:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(timeout_seconds or self._timeout_seconds)
-                connection.connect(str(self._path))
-                connection.sendall(request)
-                with connection.makefile("rb") as answers:
-                    line = answers.readline()
-        except OSError as error:
-            raise BrokerUnreachable(f"{self._path}: {method}: {error}") from error
-        if not line.endswith(b"\n"):
-            raise BrokerUnreachable(f"{self._path}: {method}: the broker hung up")
+        line = self._exchange(request, method, timeout_seconds or self._timeout_seconds)
         try:
             answer = json.loads(line)
             refusal = answer.get("error")
@@ -110,6 +103,26 @@ class BrokerLink:
             problem = f"{self._path}: {method}: an answer that means nothing: {error}"
             raise BrokerUnreachable(problem) from error
         raise BrokerError(kind, message)
+
+    def _exchange(self, request: bytes, method: str, limit_seconds: float) -> bytes:
+        """Return the line that answers. Raises BrokerUnreachable, BrokerSilent once connected."""
+        refused = BrokerUnreachable
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(limit_seconds)
+                connection.connect(str(self._path))
+                refused = BrokerSilent
+                connection.sendall(request)
+                with connection.makefile("rb") as answers:
+                    line = answers.readline()
+        except TimeoutError as error:
+            problem = f"{self._path}: {method}: no answer in {limit_seconds:g} s"
+            raise refused(problem) from error
+        except OSError as error:
+            raise refused(f"{self._path}: {method}: {error}") from error
+        if not line.endswith(b"\n"):
+            raise BrokerSilent(f"{self._path}: {method}: the broker hung up")
+        return line
 
 
 def _nothing(_: Any) -> None:
@@ -135,7 +148,9 @@ def _flag(result: Any) -> bool:
 def _live_hosts(result: Any) -> LiveHosts:
     age = result["age_seconds"]
     return LiveHosts(
-        tuple(int(host_id) for host_id in result["host_ids"]), None if age is None else float(age)
+        tuple(int(host_id) for host_id in result["host_ids"]),
+        None if age is None else float(age),
+        dead_ids=tuple(int(host_id) for host_id in result.get("dead_ids", ())),
     )
 
 

@@ -50,10 +50,10 @@ class Telling:
         self._tell(self._broker.notify, f"{ANOMALY}.{kind}", detail, since=since)
 
     def alive(self, turn: Turn, sight: Sight, wrong: Collection[Kind]) -> None:
-        """Give the list of hosts alive for the status command, and a report for the metrics."""
+        """Say which hosts are alive and which dead, for the command; a report for the metrics."""
         host_ids = [turn.facts.host_id, *(peer.host_id for peer in turn.facts.alive)]
         report = self._reporter.report(turn, sight, wrong) if self._reporter else None
-        self._tell(self._broker.set_live_hosts, host_ids, report)
+        self._tell(self._broker.set_live_hosts, host_ids, report, _known_dead(turn))
 
     def turn_took(self, seconds: float) -> None:
         """Have the next report say how long this turn took."""
@@ -74,3 +74,14 @@ class Telling:
             call(*args, **kwargs)
         except (BrokerUnreachable, BrokerError) as error:
             log.warning("The broker was not told: %s", error)
+
+
+def _known_dead(turn: Turn) -> list[int]:
+    """The hosts not alive that were seen for as long as one counts as alive after a change."""
+    facts, history = turn.facts, turn.memory.history
+    alive = {peer.host_id for peer in facts.alive}
+    limit_seconds = facts.timing.host_alive_seconds
+    long_ago = next((old for old in history if old.now + limit_seconds < facts.now), None)
+    if long_ago is None:
+        return []  # the agent's first minute
+    return sorted((long_ago.timestamps.keys() & history[0].timestamps.keys()) - alive)

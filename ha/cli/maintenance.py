@@ -31,7 +31,7 @@ def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
     """Enter or leave maintenance; exit code 0 means that it was read back.
 
     The cluster's flag is read back from storage, and every live host has taken notice of it; exit
-    code 3 (NOT_NOTICED) means that the flag is there and a live host has not.
+    code 3 (NOT_PROVEN) means that the flag is there and a live host has not.
     """
     mode = options.get("mode")
     if mode is None:

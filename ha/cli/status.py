@@ -7,7 +7,8 @@ from typing import TypeAlias
 from ha.cli.host import Host, Refused
 from ha.config_files import read_agent_conf
 from ha.core.record import GLOBAL_BLOCK, Block, GlobalRecord, Record, judge_block
-from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts
+from ha.env.live_hosts import LiveHosts
+from ha.env.ports import BrokerError, BrokerUnreachable
 
 Status: TypeAlias = dict[str, object]
 

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from ha.core.leases import LeaseHolder
 from ha.core.sighting import VmSighting
 from ha.core.vm_lease import VmLease
+from ha.env.live_hosts import LiveHosts
 from ha.env.time_ports import Clock, Threads
 
 Report: TypeAlias = Mapping[str, object]
@@ -52,6 +53,10 @@ class VmMissing(VmTrouble):
     """Raised by shutdown and power_off when the VM does not exist on this host."""
 
 
+class VmBusy(VmTrouble):
+    """Raised by shutdown when libvirt gave up waiting for a VM that does not react."""
+
+
 class VmAlreadyRuns(VmTrouble):
     """Raised by start when the VM exists here and is neither down nor paused."""
 
@@ -69,7 +74,11 @@ class VmLocked(VmStartFailed):
 
 
 class BrokerUnreachable(EnvError):
-    """Raised by the broker link when the broker does not answer in time."""
+    """Raised by the broker link when no broker listens, or it does not answer."""
+
+
+class BrokerSilent(BrokerUnreachable):
+    """Raised when it was asked and does not answer: it may have done it, or do it yet."""
 
 
 class BrokerError(EnvError):
@@ -89,15 +98,6 @@ class Whiteboard(Protocol):
 
     def write_block(self, host_id: int, block: bytes) -> None:
         """Write one block and read it back from storage (LostWrite)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveHosts:
-    """The agent's last list of hosts alive and its report; no `age_seconds`: it never gave one."""
-
-    host_ids: tuple[int, ...]
-    age_seconds: float | None
-    report: Report | None = None
 
 
 class Lockspace(Protocol):
@@ -130,7 +130,7 @@ class EngineVm(Protocol):
         """Start it; VmAlreadyRuns, VmLocked, VmStartFailed, VmUnreachable. May block long."""
 
     def shutdown(self) -> None:
-        """Press its power button; returns at once. Raises VmMissing, VmTrouble, VmUnreachable."""
+        """Press its power button; may block long. Raises VmMissing, VmTrouble, VmUnreachable."""
 
     def power_off(self, *, only_a_start: bool = False) -> None:
         """Cut its power; off when it returns. Raises VmMissing, VmTrouble, VmUnreachable.
@@ -177,8 +177,10 @@ class Monitors(Protocol):
     def monitors(self) -> Mapping[str, object]:
         """The latest values by upstream's names, as `ha.monitors.values_of` gives them."""
 
-    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
-        """Keep the agent's list of hosts alive, its own id included, and `ha.report`'s report."""
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Report | None = None, dead_ids: Sequence[int] = ()
+    ) -> None:
+        """Keep which hosts are alive, its own id included, and dead, and `ha.report`'s report."""
 
     def live_hosts(self) -> LiveHosts:
         """The list kept last."""
@@ -187,10 +189,7 @@ class Monitors(Protocol):
         """Queue a notification; `since` as in Notifier."""
 
     def watch_engine(self, host_id: int, mark: str, seconds: float) -> str:
-        """Look at a host's engine and the VM's lease until `ha.core.vigil.mark_of` them is another.
-
-        Returns that mark, or the same after so many seconds.
-        """
+        """`ha.core.vigil.mark_of` a host's engine and the lease, once other or after so long."""
 
 
 class SharedWhiteboard(Protocol):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from ha.broker import BrokerService
-from ha.env.ports import BrokerUnreachable, LiveHosts, Report
+from ha.env.live_hosts import LiveHosts
+from ha.env.ports import BrokerSilent, BrokerUnreachable, Report
 from ha.simulator.processes import Killed, Process, TooLong
 from ha.simulator.schedule import Schedule
 
@@ -70,12 +71,14 @@ class SimBrokerLink:
         """Whether it is held."""
         return self._ask(lambda service: service.host_id_locked())
 
-    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
-        """Keep the agent's list of hosts alive."""
-        self._ask(lambda service: service.set_live_hosts(host_ids, report))
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Report | None = None, dead_ids: Sequence[int] = ()
+    ) -> None:
+        """Keep the agent's lists of hosts alive and dead."""
+        self._ask(lambda service: service.set_live_hosts(host_ids, report, dead_ids))
 
     def live_hosts(self) -> LiveHosts:
-        """Return that list and its age."""
+        """Return them and their age."""
         return self._ask(lambda service: service.live_hosts())
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
@@ -95,12 +98,12 @@ class SimBrokerLink:
             raise BrokerUnreachable("the broker does not listen")
         if seat.hangs:
             schedule.sleep(self._limit_seconds)
-            raise BrokerUnreachable(f"no answer within {self._limit_seconds:g} s")
+            raise BrokerSilent(f"no answer within {self._limit_seconds:g} s")
         try:
             with schedule.visit(process, self._limit_seconds):
                 return request(service)
         except TooLong as error:
-            raise BrokerUnreachable(f"no answer within {self._limit_seconds:g} s") from error
+            raise BrokerSilent(f"no answer within {self._limit_seconds:g} s") from error
         except Killed as error:
             schedule.check()  # it may be the caller itself
-            raise BrokerUnreachable("the broker closed the connection") from error
+            raise BrokerSilent("the broker closed the connection") from error

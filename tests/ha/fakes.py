@@ -8,7 +8,8 @@ from pathlib import Path
 from ha.config import AgentConf, BrokerConf, HostedEngineConf, Paths, Settings
 from ha.core.record import GLOBAL_BLOCK, Record, encode_global, encode_record, judge_block
 from ha.core.sighting import VmSighting, VmState
-from ha.env.ports import BrokerError, BrokerUnreachable, EnvError, LiveHosts, Report
+from ha.env.live_hosts import LiveHosts
+from ha.env.ports import BrokerError, BrokerUnreachable, EnvError, Report
 from ha.execute import ConfUnavailable
 
 HOST_ID = 1
@@ -85,6 +86,7 @@ class FakeBroker:
     joining: float = 0.0  # how many calls it takes to lock
     trouble: EnvError | None = None
     live: tuple[int, ...] = ()
+    dead: tuple[int, ...] = ()
     reports: list[Report | None] = field(default_factory=list)
     released: int = 0
     notes: list[str] = field(default_factory=list)
@@ -102,14 +104,16 @@ class FakeBroker:
         self._check()
         return dict(self.values)
 
-    def set_live_hosts(self, host_ids: Sequence[int], report: Report | None = None) -> None:
+    def set_live_hosts(
+        self, host_ids: Sequence[int], report: Report | None = None, dead_ids: Sequence[int] = ()
+    ) -> None:
         self._check()
-        self.live = tuple(host_ids)
+        self.live, self.dead = tuple(host_ids), tuple(dead_ids)
         self.reports.append(report)
 
     def live_hosts(self) -> LiveHosts:
         self._check()
-        return LiveHosts(self.live, 0.0)
+        return LiveHosts(self.live, 0.0, dead_ids=self.dead)
 
     def notify(self, event: str, detail: str, since: float | None = None) -> None:
         self._check()

@@ -45,6 +45,20 @@ def test_live_hosts_are_those_whose_stamp_was_seen_to_change(host: Host) -> None
     assert host.vm.calls == []
 
 
+def test_a_host_is_dead_when_its_stamp_was_seen_not_to_change_for_a_minute(host: Host) -> None:
+    """Until then nobody knows, also of a host that comes later."""
+    host.broker.put_peer(3, 5)
+    told: list[tuple[int, ...]] = []
+
+    def tick() -> None:
+        told.append(host.broker.dead)
+        host.broker.put_peer(2, int(host.clock.now), vm="up", health="good", detail="Up")
+
+    host.run(*[tick] * 9)
+    assert told[:6] == [()] * 6
+    assert host.broker.dead == (3,)
+
+
 def test_a_block_too_new_is_logged_and_does_no_harm(
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:

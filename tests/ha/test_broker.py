@@ -167,10 +167,10 @@ def test_a_host_id_that_is_taken_is_an_error(broker: Broker, world: BrokerWorld)
 
 def test_the_list_of_live_hosts_has_an_age(broker: Broker, world: BrokerWorld) -> None:
     assert broker.live_hosts().age_seconds is None
-    broker.set_live_hosts([7, 8])
+    broker.set_live_hosts([7, 8], None, [9])
     world.clock.now += 90
     live = broker.live_hosts()
-    assert (live.host_ids, live.age_seconds) == ((7, 8), 90.0)
+    assert (live.host_ids, live.age_seconds, live.dead_ids) == ((7, 8), 90.0, (9,))
 
 
 def test_notes_reach_the_notifier(broker: Broker, world: BrokerWorld) -> None:

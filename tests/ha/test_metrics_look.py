@@ -11,7 +11,7 @@ from ha.config import BrokerConf
 from ha.core.anomalies import Kind
 from ha.core.facts import State
 from ha.core.leases import LeaseHolder
-from ha.env.ports import LiveHosts
+from ha.env.live_hosts import LiveHosts
 from ha.metered import Times
 from ha.metrics import TABLE, exposition
 from ha.metrics_look import Channel, LeaseLook, Look, samples

@@ -10,7 +10,7 @@ from ha.config import Paths
 from ha.core.record import GLOBAL_BLOCK, encode_global
 from ha.core.sighting import VmSighting, VmState
 from ha.env.console_port import VncServer
-from ha.env.ports import LiveHosts
+from ha.env.live_hosts import LiveHosts
 from tests.ha.cli.sim_storage import SimSanlock, SimWhiteboard
 
 ANSWERS = """\
@@ -65,9 +65,7 @@ class SimBroker:
     def monitors(self) -> Mapping[str, object]:
         raise AssertionError("the command asks for no monitors")
 
-    def set_live_hosts(
-        self, host_ids: Sequence[int], report: Mapping[str, object] | None = None
-    ) -> None:
+    def set_live_hosts(self, *_: object) -> None:
         raise AssertionError("only the agent says who is alive")
 
     def live_hosts(self) -> LiveHosts:
@@ -195,6 +193,9 @@ class SimHost:
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
     uuids: int = 0
+
+    def __post_init__(self) -> None:
+        self.write(self.root / "etc/libvirt/qemu.conf", 'lock_manager = "sanlock"\n')
 
     @property
     def paths(self) -> Paths:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from ha.core.record import Record, encode_global, encode_record
-from ha.env.ports import BrokerUnreachable, LiveHosts
+from ha.env.live_hosts import LiveHosts
+from ha.env.ports import BrokerUnreachable
 from tests.ha.cli.sim import SimHost
 
 STATUS = '{"vm": "down", "health": "bad", "detail": "unknown"}'
@@ -86,7 +87,7 @@ def test_a_host_in_local_maintenance_keeps_its_hands_off(three: SimHost) -> None
 
 
 def test_hosts_that_are_gone_or_stopped_are_not_waited_for(three: SimHost) -> None:
-    three.broker.live = LiveHosts((1, 3), 5.0)
+    three.broker.live = LiveHosts((1, 3), 5.0, dead_ids=(2,))
     put(three, 3, "AgentStopped", 1, stopped=True)
     live(three, {10: "GlobalMaintenance"}, 1)
     began = three.clock.now
@@ -107,8 +108,33 @@ def test_without_a_list_of_hosts_alive_all_are_watched(three: SimHost, known: Li
     began = three.clock.now
     assert three.run("--set-maintenance", "--mode=global") == 3
     assert three.clock.now - began == LIMIT_SECONDS
-    assert "host 2 (h2) says EngineUp" in three.complained
-    assert "  host 3 (h3): not alive, it said EngineDown last" in three.out
+    assert "host 2 (h2) says EngineUp, host 3 (h3) may be alive and says nothing" in (
+        three.complained
+    )
+    assert "  host 3 (h3): nobody knows yet whether it is alive, it said EngineDown last" in (
+        three.out
+    )
+
+
+@pytest.mark.parametrize(("numbers", "code", "seconds"), [(ALL, 0, 20.0), ((1, 2), 3, 30.0)])
+def test_in_an_agents_first_minute_nobody_is_passed_over(
+    three: SimHost, numbers: tuple[int, ...], code: int, seconds: float
+) -> None:
+    """The agent knows nobody but itself to be alive, and nobody to be dead."""
+    three.broker.live = LiveHosts((1,), 5.0)
+    live(three, {10: "EngineDown", 20: "GlobalMaintenance"}, *numbers)
+    began = three.clock.now
+    assert three.run("--set-maintenance", "--mode=global") == code, three.complained
+    assert three.clock.now - began == seconds
+    assert ("host 3 (h3) may be alive" in three.complained) is (code == 3)
+
+
+def test_a_host_that_was_dead_and_writes_again_is_waited_for(three: SimHost) -> None:
+    three.broker.live = LiveHosts((1, 2), 5.0, dead_ids=(3,))
+    live(three, {10: "EngineDown", 20: "GlobalMaintenance"}, 1, 2)
+    live(three, {10: "ReinitializeFSM"}, 3)
+    assert three.run("--set-maintenance", "--mode=global") == 3
+    assert "host 3 (h3) says ReinitializeFSM" in three.complained
 
 
 @pytest.mark.parametrize(

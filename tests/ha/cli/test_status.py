@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ha.core.record import Record, encode_global, encode_record
-from ha.env.ports import BrokerError, BrokerUnreachable, LiveHosts
+from ha.env.live_hosts import LiveHosts
+from ha.env.ports import BrokerError, BrokerUnreachable
 from tests.ha.cli.sim import SimHost
 
 UP = '{"vm": "up", "health": "good", "detail": "Up"}'

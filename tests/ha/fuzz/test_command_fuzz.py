@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ha.answers import read_answers
 from ha.cli.usage import VERBS
 from ha.deploy_plan import plan_first_host
-from ha.env.ports import LiveHosts
+from ha.env.live_hosts import LiveHosts
 from tests.ha.cli.sim import ANSWERS, SimHost
 from tests.ha.fuzz.strategies import TOKENS, block_of, fuzz, texts
 
