@@ -46,10 +46,10 @@ def everywhere_once() -> Callable[[str], bool]:
     return strikes
 
 
-def once_at(wanted: str) -> Callable[[str], bool]:
-    """Strike when a point is reached for the first time."""
+def once_at(*wanted: str) -> Callable[[str], bool]:
+    """Strike when one of these points is reached for the first time."""
     first = everywhere_once()
-    return lambda point: point == wanted and first(point)
+    return lambda point: point in wanted and first(point)
 
 
 class MortalJournal(Journal):

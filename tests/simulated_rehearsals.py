@@ -55,6 +55,8 @@ class SimulatedRehearsal:
     within: Callable[[Path], AbstractContextManager[object]] = nullcontext
     takes_lock: bool = True
     hosts: int = 3
+    one_in: int = 1
+    """Of so many points one is taken, by lot, where time is short."""
 
     @property
     def fake(self) -> Rehearsal:
@@ -219,7 +221,7 @@ SIMULATED = {
         SimulatedRehearsal("restore-metadata", zeroed, last_run),
         SimulatedRehearsal("restore-lockspace", recovered, last_run),
         SimulatedRehearsal("break-lock", held_by_a_lost_run, takes_lock=False),
-        SimulatedRehearsal("upgrade-howto"),
+        SimulatedRehearsal("upgrade-howto", one_in=4),  # most of its steps are upgrade's
         SimulatedRehearsal("boot-rescue", with_medium, lambda _: {"medium": MEDIUM}),
         SimulatedRehearsal("engine-console", within=own_home),
         SimulatedRehearsal(
