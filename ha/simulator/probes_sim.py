@@ -23,9 +23,9 @@ class SimProbes:
 
     def network(self) -> float:
         """Share of successful network probes."""
-        if self._host.site.plan.deployment.get("network_test") == "none":
-            return 1.0
+        always = self._host.site.plan.deployment.get("network_test") == "none"
         share = self._host.network_share if self._host.uplink else 0.0
+        share = 1.0 if always else share
         lost = round(PROBES * (1 - share))
         waits = 0 if self._host.refused else lost
         self._sleep((PROBES - 1) * PAUSE_SECONDS + waits * PROBE_LIMIT_SECONDS)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from ha.env.network_probes import Probe, always
 from ha.env.ports import Probes
 from ha.env.probes import HostProbes
 from ha.simulator.cluster import Cluster
@@ -23,6 +24,9 @@ class Rig(Protocol):
     def lose(self, probes: int) -> None:
         """Have so many of the next five network probes be refused."""
 
+    def pass_always(self) -> None:
+        """Have the network be tested by `none`, with the network lost."""
+
     def unplug(self) -> None:
         """Have the management bridge have no carrier."""
 
@@ -37,11 +41,11 @@ class HostRig:
         self._answers: list[bool] = []
         self._paused: list[float] = []
         self._lose = 0
-        self._make("lo")
+        self._make("lo", self._probe)
 
-    def _make(self, bridge: str) -> None:
+    def _make(self, bridge: str, probe: Probe) -> None:
         self.probes: Probes = HostProbes(
-            self._probe, bridge, NOWHERE, monotonic=lambda: 0.0, pause=self._paused.append
+            probe, bridge, NOWHERE, monotonic=lambda: 0.0, pause=self._paused.append
         )
 
     def _probe(self) -> bool:
@@ -51,8 +55,11 @@ class HostRig:
     def lose(self, probes: int) -> None:
         self._lose = probes
 
+    def pass_always(self) -> None:
+        self._make("lo", always)
+
     def unplug(self) -> None:
-        self._make("no-such-bridge")
+        self._make("no-such-bridge", self._probe)
 
     def seconds(self, call: Callable[[], object]) -> float:
         before = sum(self._paused)
@@ -63,12 +70,16 @@ class HostRig:
 class SimulatedRig:
     """A simulated host's, without an engine."""
 
-    def __init__(self, made: Cluster) -> None:
-        self._made, self._host = made, made.hosts[1]
+    def __init__(self, made: Cluster, deployment: dict[str, str]) -> None:
+        self._made, self._host, self._deployment = made, made.hosts[1], deployment
         self.probes: Any = Virtual(self._host.site.schedule, SimProbes(self._host))
 
     def lose(self, probes: int) -> None:
         self._host.network_share, self._host.refused = 1 - probes / 5, True
+
+    def pass_always(self) -> None:
+        self._host.uplink = False
+        self._deployment["network_test"] = "none"
 
     def unplug(self) -> None:
         self._host.bridge = False
@@ -84,8 +95,9 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     if request.param == "host":
         yield HostRig()
     else:
-        with Cluster(Plan(hosts=2, first="host1", deployment={"network_test": "ping"})) as made:
-            yield SimulatedRig(made)
+        deployment = {"network_test": "ping"}
+        with Cluster(Plan(hosts=2, first="host1", deployment=deployment)) as made:
+            yield SimulatedRig(made, deployment)
 
 
 @pytest.mark.parametrize("lost", range(6))
@@ -96,6 +108,13 @@ def test_the_network_is_the_share_of_five_probes(rig: Rig, lost: int) -> None:
 
 def test_the_probes_of_the_network_are_half_a_second_apart(rig: Rig) -> None:
     assert rig.seconds(rig.probes.network) == pytest.approx(4 * 0.5, abs=0.01)
+
+
+def test_the_network_test_none_takes_as_long_and_always_succeeds(rig: Rig) -> None:
+    rig.pass_always()
+    shares: list[float] = []
+    assert rig.seconds(lambda: shares.append(rig.probes.network())) >= 4 * 0.5
+    assert shares == [1.0]
 
 
 def test_a_bridge_is_up_until_it_has_no_carrier(rig: Rig) -> None:

@@ -136,14 +136,14 @@ def test_a_slow_write_is_there_when_its_time_has_passed(bench: Bench) -> None:
 
 
 def test_one_host_s_trouble_is_not_another_s(bench: Bench) -> None:
-    bench.paths["host1"].lose()
-    bench.paths["host1"].refuse()
-    bench.paths["host1"].lose_a_write()
-    in_task(bench.schedule, lambda: board(bench, "host2").write_block(2, NEW))
-    assert bench.storage.blocks == {2: NEW}
-    assert not bench.paths["host1"].works
-    bench.paths["host1"].restore()
-    assert bench.paths["host1"].works
+    path = bench.paths["host1"]
+    for begin in (path.refuse, path.lose):
+        begin()
+        assert not path.works
+        in_task(bench.schedule, lambda: board(bench, "host2").write_block(2, NEW))
+        assert bench.storage.blocks.pop(2) == NEW
+        path.restore()
+        assert path.works
 
 
 def test_a_write_that_hung_is_torn_or_lost_as_any_other_when_it_lands(bench: Bench) -> None:
