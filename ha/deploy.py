@@ -15,7 +15,7 @@ from ha.config_broker import broker_conf_of
 from ha.config_host import host_conf_of
 from ha.config_text import key_values_of
 from ha.core.record import Record, judge_block
-from ha.deploy_files import conf_text
+from ha.deploy_files import conf_mode, conf_text
 from ha.deploy_plan import Plan, host_id_of, plan_first_host
 from ha.deploy_storage import (
     LOCKSPACE_NAME,
@@ -230,7 +230,8 @@ def _write_host_files(
         write_whole(paths.ha_conf, flags, mode=0o644)
     write_whole(paths.vm_conf, files["vm.conf"], mode=0o640)
     write_whole(paths.answers_conf, format_answers(answers), mode=0o640)
-    write_whole(paths.hosted_engine_conf, files["hosted-engine.conf"], mode=0o644)
+    conf = files["hosted-engine.conf"]
+    write_whole(paths.hosted_engine_conf, conf, mode=conf_mode(conf))
 
 
 def _start_services(domain: StorageDomain, host_id: int, tools: Tools) -> None:

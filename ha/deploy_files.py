@@ -78,6 +78,12 @@ def conf_text(conf: Mapping[str, str]) -> str:
     return "".join(f"{key}={value}\n" for key, value in conf.items())
 
 
+def conf_mode(text: str) -> int:
+    """Return the mode of hosted-engine.conf: iSCSI's password is not everybody's."""
+    secret = any(line.startswith("password=") for line in text.splitlines())
+    return 0o640 if secret else 0o644
+
+
 def broker_conf_text(answers: Answers) -> str:
     """Return broker.conf's text: whom to mail, and about which changes of state."""
     mail = {

@@ -51,13 +51,18 @@ def agent_of_this_host(host: Host) -> list[Failed]:
 
 
 def keep(host: Host, name: str, data: bytes) -> Path:
-    """Write a backup, read it back, and print its place and checksum. Raises OSError, Refused."""
+    """Write a backup, read it back, and print its place and checksum. Raises OSError, Refused.
+
+    Root alone reads it: what it is a copy of may hold passwords.
+    """
     folder = host.paths.state / "backups"
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
     stem = f"{name}-{host.stamp()}"
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
     backup = next(path for each in names if not (path := folder / f"{each}.bin").exists())
     with backup.open("xb") as file:
+        backup.chmod(0o600)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
