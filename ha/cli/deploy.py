@@ -8,6 +8,8 @@ from ha.cli.deploy_options import UPSTREAMS_OPTIONS
 from ha.cli.host import Host, Refused
 from ha.config_files import read_agent_conf
 from ha.deploy import DeployFailed, Tools, deploy
+from ha.env.lock_manager import QEMU_CONF, require_sanlock
+from ha.env.ports import VmStartFailed
 from ha.whole_file import write_whole
 
 ALREADY = "The hosted engine has already been deployed on this host"
@@ -21,11 +23,13 @@ ANSWERS_FOLDER = Path("var/lib/ovirt-hosted-engine-setup/answers")
 def deploy_host(host: Host, options: Mapping[str, str]) -> None:
     """Deploy this host; exit code 0 means that its agent has published its first record.
 
-    Raises ConfigError for an agent.conf that the daemons would refuse, before anything is made.
+    Raises ConfigError for an agent.conf that the daemons would refuse, before anything is made. So
+    is a libvirt refused that would take no lease for the VM.
     """
     if host.is_deployed():
         raise Refused(f"{ALREADY}: {host.paths.hosted_engine_conf} names an engine VM")
     read_agent_conf(host.paths.agent_conf)
+    _require_leases(host)
     _refuse_upstreams(options)
     files = [Path(name) for name in options.get("config-append", "").split("\n") if name]
     if not files:
@@ -43,6 +47,13 @@ def deploy_host(host: Host, options: Mapping[str, str]) -> None:
     finally:
         _keep(host, complete, [kept, *_generated(options)])
     host.say("Hosted Engine successfully deployed on this host")
+
+
+def _require_leases(host: Host) -> None:
+    try:
+        require_sanlock(host.paths.root / QEMU_CONF.relative_to("/"))
+    except VmStartFailed as error:
+        raise Refused(str(error)) from error
 
 
 def _refuse_upstreams(options: Mapping[str, str]) -> None:

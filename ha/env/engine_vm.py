@@ -10,13 +10,15 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import libvirt
 
 from ha.core.sighting import StopReason, VmSighting, VmState
 from ha.env.emulator import Emulator
-from ha.env.engine_vm_link import LibvirtLink, look_up
+from ha.env.engine_vm_link import LibvirtLink, look_up, migrating_out, press_power_button
+from ha.env.lock_manager import QEMU_CONF, require_sanlock
 from ha.env.ports import (
     VmAlreadyRuns,
     VmLocked,
@@ -70,9 +72,12 @@ _STATES = {
 class LibvirtEngineVm:
     """The domain of this name at this libvirt. Usable from several threads."""
 
-    def __init__(self, uri: str = SYSTEM_URI, name: str = VM_NAME) -> None:
+    def __init__(
+        self, uri: str = SYSTEM_URI, name: str = VM_NAME, qemu_conf: Path = QEMU_CONF
+    ) -> None:
         self._link = LibvirtLink(uri, self._on_event, self._on_close, self._on_return)
         self._name = name
+        self._qemu_conf = qemu_conf
         self._emulator = Emulator(name)
         self._starting = threading.Event()
         self._start_cut = False
@@ -96,14 +101,14 @@ class LibvirtEngineVm:
             self._starting.clear()
 
     def shutdown(self) -> None:
-        """Press the power button. Raises VmMissing, VmTrouble, VmUnreachable.
+        """Press the power button. Raises VmMissing, VmBusy, VmTrouble, VmUnreachable.
 
-        One that is still being started has none.
+        One that is still being started has none. A QEMU that is stuck is waited for without limit.
         """
         if self._starting.is_set():
             raise VmTrouble(f"{self._name} is still being started")
         with self._link.asking(VmTrouble) as connection:
-            look_up(connection, self._name).shutdown()
+            press_power_button(look_up(connection, self._name))
 
     def power_off(self, *, only_a_start: bool = False) -> None:
         """Cut the power; off when this returns. Raises VmMissing, VmTrouble, VmUnreachable.
@@ -130,7 +135,7 @@ class LibvirtEngineVm:
             with self._link.asking(VmTrouble) as connection:
                 domain = look_up(connection, self._name)
                 state, reason = domain.state()
-                seen = _state_of(state, reason, functools.partial(_migrating_out, domain))
+                seen = _state_of(state, reason, functools.partial(migrating_out, domain))
         except VmMissing:
             return self._gone()
         except VmTrouble as trouble:
@@ -162,6 +167,7 @@ class LibvirtEngineVm:
             paused or seen.state is not VmState.PAUSED
         ):
             raise VmAlreadyRuns(seen.state.value)
+        require_sanlock(self._qemu_conf)
         if seen.state is VmState.PAUSED:
             log.info("VM exists and is %s, cleaning up and restarting", seen.state.value)
             self._destroy()
@@ -233,11 +239,3 @@ def _state_of(state: int, reason: int, migrating_out: Callable[[], bool]) -> VmS
     if known is VmState.PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_MIGRATION:
         return VmState.MIGRATION_DESTINATION
     return known
-
-
-def _migrating_out(domain: Any) -> bool:
-    try:
-        operation = domain.jobStats().get("operation")
-    except libvirt.libvirtError:  # not this driver, or "only on the source host": not going out
-        return False
-    return bool(operation == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)

@@ -14,7 +14,7 @@ from typing import Any
 
 import libvirt
 
-from ha.env.ports import VmMissing, VmTrouble, VmUnreachable
+from ha.env.ports import VmBusy, VmMissing, VmTrouble, VmUnreachable
 
 KEEPALIVE_SECONDS = 5
 KEEPALIVE_COUNT = 3
@@ -108,6 +108,26 @@ def look_up(connection: Any, name: str) -> Any:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             raise VmMissing(f"Virtual machine {name} does not exist") from error
         raise
+
+
+def press_power_button(domain: Any) -> None:
+    """Ask the domain to shut down. Raises VmBusy, and libvirtError within `asking`."""
+    try:
+        domain.shutdown()
+    except libvirt.libvirtError as error:
+        # "cannot acquire state change lock": another request waits for a QEMU that is stuck.
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            raise VmBusy(str(error)) from error
+        raise
+
+
+def migrating_out(domain: Any) -> bool:
+    """Whether the domain is on its way to another host."""
+    try:
+        operation = domain.jobStats().get("operation")
+    except libvirt.libvirtError:  # not this driver, or "only on the source host": not going out
+        return False
+    return bool(operation == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)
 
 
 def _is_alive(connection: Any) -> bool:

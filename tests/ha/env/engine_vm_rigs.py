@@ -54,9 +54,7 @@ class LibvirtRig:
     """On libvirt's test driver, with a `createXML` that does what the driver cannot."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        node = folder / "node.xml"
-        node.write_text("<node/>")
-        self.vm = LibvirtEngineVm(f"test://{node}")
+        self.vm = on_test_driver(folder)
         self.vm.sighting()
         self._link = self.vm._link
         self._patch = monkeypatch
@@ -170,6 +168,17 @@ class SimulatedRig:
     def close(self) -> None:
         """End what runs."""
         self._schedule.close()
+
+
+def on_test_driver(folder: Path) -> LibvirtEngineVm:
+    """An engine VM on a libvirt of the test's own: `test:///default` is shared by all connections.
+
+    That libvirt says that it takes leases; the test driver has none.
+    """
+    node, qemu_conf = folder / "node.xml", folder / "qemu.conf"
+    node.write_text("<node/>")
+    qemu_conf.write_text('user = "root"\nlock_manager = "sanlock"\n')
+    return LibvirtEngineVm(f"test://{node}", qemu_conf=qemu_conf)
 
 
 def tried(call: Callable[[], object]) -> VmTrouble | None:

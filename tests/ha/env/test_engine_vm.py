@@ -14,11 +14,14 @@ from ha.env import engine_vm_link  # noqa: E402
 from ha.env.engine_vm import LibvirtEngineVm  # noqa: E402
 from ha.env.ports import (  # noqa: E402
     VmAlreadyRuns,
+    VmBusy,
     VmLocked,
     VmMissing,
     VmStartFailed,
+    VmTrouble,
     VmUnreachable,
 )
+from tests.ha.env.engine_vm_rigs import on_test_driver  # noqa: E402
 
 XML = """<domain type='test'><name>HostedEngine</name><memory unit='MiB'>64</memory>
 <os><type>hvm</type></os></domain>"""
@@ -27,10 +30,7 @@ UP = VmSighting(VmState.UP)
 
 @pytest.fixture
 def vm(tmp_path: Path) -> LibvirtEngineVm:
-    """A libvirt of the test's own: `test:///default` is shared by all connections."""
-    node = tmp_path / "node.xml"
-    node.write_text("<node/>")
-    return LibvirtEngineVm(f"test://{node}")
+    return on_test_driver(tmp_path)
 
 
 def domain_of(vm: LibvirtEngineVm) -> Any:
@@ -65,6 +65,20 @@ def test_a_running_vm_is_not_started_again(vm: LibvirtEngineVm) -> None:
     vm.start(XML)
     with pytest.raises(VmAlreadyRuns, match="VM exists and its status is Up"):
         vm.start(XML)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_without_a_lock_manager_nothing_is_started_and_what_is_there_stays(
+    vm: LibvirtEngineVm, tmp_path: Path, paused: bool
+) -> None:
+    if paused:
+        vm.start(XML)
+        domain_of(vm).suspend()
+    before = vm.sighting()
+    (tmp_path / "qemu.conf").write_text('#lock_manager = "lockd"\n')
+    with pytest.raises(VmStartFailed, match="two hosts could run it at once"):
+        vm.start(XML)
+    assert vm.sighting() == before
 
 
 def test_a_paused_vm_is_replaced(vm: LibvirtEngineVm) -> None:
@@ -107,6 +121,29 @@ def test_a_defined_vm_that_is_shut_off_is_down_and_can_be_started(vm: LibvirtEng
 def test_acting_on_a_missing_vm_says_so(vm: LibvirtEngineVm, act: Any) -> None:
     with pytest.raises(VmMissing, match="does not exist"):
         act(vm)
+
+
+@pytest.mark.parametrize(
+    ("code", "trouble"),
+    [
+        (libvirt.VIR_ERR_OPERATION_TIMEOUT, VmBusy),
+        (libvirt.VIR_ERR_OPERATION_INVALID, VmTrouble),
+    ],
+)
+def test_one_that_does_not_react_is_told_from_one_that_refuses(
+    vm: LibvirtEngineVm, monkeypatch: pytest.MonkeyPatch, code: int, trouble: type[VmTrouble]
+) -> None:
+    vm.start(XML)
+
+    def shutdown(_: object) -> None:
+        error = libvirt.libvirtError("cannot acquire state change lock")
+        error.err = (code, 0, "cannot acquire state change lock", 2)
+        raise error
+
+    monkeypatch.setattr(libvirt.virDomain, "shutdown", shutdown)
+    with pytest.raises(VmTrouble, match="cannot acquire state change lock") as refused:
+        vm.shutdown()
+    assert type(refused.value) is trouble
 
 
 def test_a_bad_definition_is_no_lock(vm: LibvirtEngineVm) -> None:

@@ -11,6 +11,7 @@ libvirt = pytest.importorskip("libvirt", reason="libvirt's binding is missing")
 from ha.core.sighting import VmSighting, VmState  # noqa: E402  (needs the binding)
 from ha.env.engine_vm import LibvirtEngineVm  # noqa: E402
 from ha.env.ports import VmLocked, VmMissing, VmStartFailed, VmTrouble  # noqa: E402
+from tests.ha.env.engine_vm_rigs import on_test_driver  # noqa: E402
 
 XML = """<domain type='test'><name>HostedEngine</name><memory unit='MiB'>64</memory>
 <os><type>hvm</type></os></domain>"""
@@ -18,9 +19,7 @@ XML = """<domain type='test'><name>HostedEngine</name><memory unit='MiB'>64</mem
 
 @pytest.fixture
 def vm(tmp_path: Path) -> LibvirtEngineVm:
-    node = tmp_path / "node.xml"
-    node.write_text("<node/>")
-    return LibvirtEngineVm(f"test://{node}")
+    return on_test_driver(tmp_path)
 
 
 class Waiting:
