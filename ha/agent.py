@@ -13,8 +13,8 @@ from ha.agent_world import World
 from ha.anomaly_watch import AnomalyWatch
 from ha.config import Settings
 from ha.core.actions import Action
-from ha.core.engine_health import LOCKED, StartPhase, overlay
-from ha.core.facts import UNKNOWN_ENGINE, Memory, Monotonic, State
+from ha.core.engine_health import LOCKED, StartPhase
+from ha.core.facts import Memory, Monotonic, State
 from ha.core.leases import longest_join_seconds
 from ha.core.score import CoreSettings
 from ha.core.vigil import vigil_of
@@ -76,6 +76,7 @@ class Agent:
             world.files.vm_xml,
             self._now,
             world.bell.ring,
+            clock=world.env.clock,
             threads=world.env.threads,
         )
         self._events = EngineEvents(self._now, world.bell.ring)
@@ -84,7 +85,6 @@ class Agent:
         self._known = Known()
         self._log = TurnLog()
         self._conf_timestamp = 0
-        self._engine = UNKNOWN_ENGINE
         self._sighted_at: float = self._now()
         self._joining_since: float | None = None
         self._rung_at = -math.inf
@@ -136,7 +136,7 @@ class Agent:
         self._refresh_conf()
         written = self._telling.last_block
         turn, sight = self._decide(maintenance)
-        self._memory, self._engine = turn.memory, turn.facts.local.engine
+        self._memory = turn.memory
         if turn.memory.state in _MAINTENANCE:
             self._executor.end_start()
         self._log.turn(turn, epoch=self._epoch())
@@ -166,11 +166,12 @@ class Agent:
         self._known = sight.known
         now = self._now()
         self._log.bad_blocks(sight.bad, now)
-        engine = self._events.over(local.engine)
-        self._executor.settle(engine, self._events.heard)
-        elsewhere = local.lease.kept_from(self._settings.host_id)
-        engine = overlay(engine, self._executor.start, now, lease_elsewhere=elsewhere)
-        local = replace(local, engine=engine)
+        self._executor.settle(
+            self._events.over(local.engine),
+            self._events.heard,
+            lease_elsewhere=local.lease.kept_from(self._settings.host_id),
+        )
+        local = replace(local, engine=self._executor.engine)
         settings = replace(self._settings, vm_memory_mib=self._world.files.vm_memory_mib())
         seen = observation(now, local, sight)
         results: dict[Action, bool] = {}
@@ -224,7 +225,7 @@ class Agent:
             )
         given_up = self._executor.start.phase is StartPhase.LOCKED
         record = self._publisher.farewell(
-            LOCKED if given_up else self._engine,
+            LOCKED if given_up else self._executor.engine,
             now=self._now(),
             wall_seconds=self._env.clock.wall(),
             maintenance=self._world.files.local_maintenance(),

@@ -1,17 +1,25 @@
 """Requests of the core to calls of the engine VM's port."""
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ha.core.actions import Action
-from ha.core.engine_health import NO_START, Heard, Start, StartPhase, settle
-from ha.core.facts import EngineStatus, Monotonic
-from ha.env.ports import EngineVm, VmAlreadyRuns, VmLocked, VmMissing, VmTrouble
-from ha.env.time_ports import Flag, Threads
+from ha.core.engine_health import NO_START, Heard, Start, StartPhase, overlay, settle
+from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Monotonic
+from ha.env.ports import EngineVm, VmAlreadyRuns, VmBusy, VmLocked, VmMissing, VmTrouble
+from ha.env.time_ports import Clock, Flag, Threads
+from ha.errand import Errand, Unfinished
 
 START_GRACE_SECONDS = 5.0
 END_GRACE_SECONDS = 1.0
+# libvirt waits for the monitor of a QEMU that is stuck for ever, and a turn does not.
+SHUTDOWN_SECONDS = 5.0
+# Longer than sanlock waits for a lease, and shorter than the agent waits for a start.
+FORMER_START_SECONDS = 300.0
+# Refused starts count: after a few of them, one a turn, this host lets others have the engine.
+HUNG_START_SECONDS = 60
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +35,17 @@ class _Attempt:
     ended: Flag
     begun: bool = False
     cut: bool = False
+    dead: bool = False
+    """Its VM's power is cut: it cannot come up any more, also before `ended`."""
+    hung_at: Monotonic | None = None
+    """When it was given up as it had taken too long."""
 
 
 class Executor:
     """Carries out requests; a start runs in a thread, as it may wait minutes for the VM's lease.
 
     Issuing the start is the success that the core hears of; what becomes of it shows in `start`,
-    which the agent lays over the monitor's view of the engine.
+    and in `engine`, where it is laid over the monitor's view.
     """
 
     def __init__(
@@ -43,6 +55,7 @@ class Executor:
         now: Callable[[], Monotonic],
         ring: Callable[[], None],
         *,
+        clock: Clock,
         threads: Threads,
     ) -> None:
         """`vm_xml` returns the definition or raises ConfUnavailable; `ring` wakes the agent."""
@@ -50,7 +63,10 @@ class Executor:
         self._vm_xml = vm_xml
         self._now = now
         self._ring = ring
+        self._clock = clock
         self._threads = threads
+        self._guard = threading.Lock()
+        self._seen, self._elsewhere = UNKNOWN_ENGINE, False
         self._start = NO_START
         self._attempt: _Attempt | None = None
 
@@ -59,9 +75,18 @@ class Executor:
         """How far the last start has come."""
         return self._start
 
-    def settle(self, status: EngineStatus, heard: Heard | None = None) -> None:
+    @property
+    def engine(self) -> EngineStatus:
+        """The engine as the monitor saw it last, with what has come of the start by now."""
+        return overlay(self._seen, self._start, self._now(), lease_elsewhere=self._elsewhere)
+
+    def settle(
+        self, status: EngineStatus, heard: Heard | None = None, *, lease_elsewhere: bool = False
+    ) -> None:
         """Forget an ended start once the monitor has seen the VM up for long, or it has gone."""
-        self._start = settle(self._start, status, self._now(), heard)
+        self._seen, self._elsewhere = status, lease_elsewhere
+        with self._guard:
+            self._start = settle(self._start, status, self._now(), heard)
 
     def give_up_start(self) -> bool:
         """See that no start of ours completes from here on; False when one still may.
@@ -74,13 +99,12 @@ class Executor:
         """
         if self._attempt is None:
             return True
-        self._attempt.ended.wait(START_GRACE_SECONDS)
-        if self._start.phase is not StartPhase.RUNNING:
+        if self._attempt.ended.wait(START_GRACE_SECONDS) or self._attempt.dead:
             return True
         log.info("The start of the engine VM waits for its lease, and is given up")
         if not self._cut(self._attempt):
-            return self._start.phase is not StartPhase.RUNNING
-        self._start = Start(StartPhase.LOCKED, self._now())
+            return self._attempt.ended.is_set()
+        self._call_it(Start(StartPhase.LOCKED, self._now()))
         return True
 
     def end_start(self) -> None:
@@ -92,12 +116,21 @@ class Executor:
             return
         log.info("The start of the engine VM waits for its lease, and is ended by the maintenance")
         if self._cut(self._attempt):
-            self._start = NO_START
+            self._call_it(NO_START)
+
+    def _call_it(self, ended: Start) -> bool:
+        """Say what a start has come to that was cut; False if it has succeeded before that."""
+        with self._guard:
+            if self._start.phase is StartPhase.STARTED:
+                return False
+            self._start = ended
+            return True
 
     def _cut(self, attempt: _Attempt) -> bool:
         """Cut the power of a VM that is being started; tell whether that went well."""
         attempt.cut = True
         if not attempt.begun:
+            attempt.dead = True
             return True
         try:
             self._engine_vm.power_off(only_a_start=True)
@@ -105,6 +138,7 @@ class Executor:
             log.error("Failed to end the start of the engine VM: '%s'", error)
             attempt.ended.wait(END_GRACE_SECONDS)
             return False
+        attempt.dead = True
         # libvirt reports that as a lock that was not got, but only when the wait is over.
         attempt.ended.wait(END_GRACE_SECONDS)
         return True
@@ -122,6 +156,9 @@ class Executor:
     def _start_vm(self) -> bool:
         if self._start.phase is StartPhase.RUNNING:
             return True  # the one under way is the start that is asked for
+        if self._hangs():
+            log.error("Failed to start engine VM: the last start took too long and was given up")
+            return False
         try:
             xml = self._vm_xml()
         except ConfUnavailable as error:
@@ -137,10 +174,12 @@ class Executor:
     def _run_start(self, xml: str, attempt: _Attempt, before: _Attempt | None) -> None:
         phase = StartPhase.FAILED  # also when an error nobody thought of ends this thread
         try:
-            if before is not None:
-                before.ended.wait()  # one that was cut may not have come back from libvirt yet
+            # One that was cut may not have come back from libvirt yet.
+            free = before is None or before.ended.wait(FORMER_START_SECONDS)
+            if not free:
+                log.error("Failed to start engine VM: libvirt is still at its former start")
             attempt.begun = True
-            if not attempt.cut:
+            if free and not attempt.cut:
                 self._engine_vm.start(xml)
                 phase = StartPhase.STARTED
         except VmAlreadyRuns as error:
@@ -152,18 +191,53 @@ class Executor:
         except VmTrouble as error:
             log.error("Failed to start engine VM: '%s'", error)
         finally:
-            if self._attempt is attempt and self._start.phase is StartPhase.RUNNING:
-                self._start = Start(phase, self._now())
+            with self._guard:
+                told = self._start.phase is StartPhase.RUNNING or phase is StartPhase.STARTED
+                if self._attempt is attempt and told:
+                    self._start = Start(phase, self._now())
             attempt.ended.set()
             self._ring()
 
+    def _hangs(self) -> bool:
+        """Whether the last start hung, and it is too early for another."""
+        if self._attempt is None or (hung_at := self._attempt.hung_at) is None:
+            return False
+        return not self._attempt.ended.is_set() or self._now() - hung_at < HUNG_START_SECONDS
+
     def _shut_down(self) -> bool:
+        """Ask for a shutdown; one that is not answered counts: its limit ends with a power cut."""
+        if self._give_up_hung():
+            return True  # what was asked for is that it is not up here
+        # A new one each time: what an old call gave, when it came back, is no answer to this one.
+        errand = Errand(
+            "shutdown-vm",
+            self._engine_vm.shutdown,
+            VmTrouble,
+            SHUTDOWN_SECONDS,
+            clock=self._clock,
+            threads=self._threads,
+        )
         try:
-            self._engine_vm.shutdown()
+            errand.ask()
+        except (Unfinished, VmBusy) as error:
+            log.warning("The engine VM does not react to its shutdown: '%s'", error)
         except VmTrouble as error:
             log.error("Failed to shut down engine VM: '%s'", error)
             return False
         return True
+
+    def _give_up_hung(self) -> bool:
+        """Take a start under way for one that failed, also if it cannot be ended.
+
+        False if there is none, or it succeeds after all.
+        """
+        attempt = self._attempt
+        if attempt is None or self._start.phase is not StartPhase.RUNNING:
+            return False
+        log.error("The start of the engine VM takes too long, and is given up")
+        attempt.hung_at = self._now()
+        self._cut(attempt)
+        return self._call_it(Start(StartPhase.FAILED, self._now()))
 
     def _power_off(self) -> bool:
         try:

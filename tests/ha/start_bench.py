@@ -6,7 +6,8 @@ import threading
 from ha.core.actions import Action
 from ha.core.engine_health import StartPhase
 from ha.core.facts import Monotonic
-from ha.env.ports import EnvError, VmLocked
+from ha.env.clock import HostClock
+from ha.env.ports import EnvError, VmLocked, VmTrouble
 from ha.env.threads import HostThreads
 from ha.execute import Executor
 from tests.ha.fakes import FakeEngineVm, FakeFiles
@@ -25,6 +26,7 @@ class Bench:
             self.files.vm_xml,
             lambda: Monotonic(self.now),
             lambda: self.rings.put(None),
+            clock=HostClock(),
             threads=HostThreads(),
         )
 
@@ -40,6 +42,7 @@ class SlowStart:
     def __init__(self, bench: Bench) -> None:
         self.over = threading.Event()
         self.trouble: EnvError | None = None
+        self.ends_when_cut = True
         bench.vm.start = self.start  # type: ignore[method-assign]
         bench.vm.power_off = self.power_off  # type: ignore[method-assign]
         self.cuts = 0
@@ -53,5 +56,7 @@ class SlowStart:
 
     def power_off(self, **_: bool) -> None:
         self.cuts += 1
+        if not self.ends_when_cut:
+            raise VmTrouble("no emulator is found")
         self.trouble = VmLocked("Failed to acquire lock")
         self.over.set()

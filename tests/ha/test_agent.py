@@ -73,7 +73,11 @@ def test_a_start_that_waits_is_ended_before_the_agent_says_that_it_has_stopped(
         told.append(host.states[-1])
         over.set()
 
-    monkeypatch.setattr(host.vm, "start", lambda _xml: over.wait(10))
+    def start(_xml: str) -> None:
+        over.wait(10)
+        raise VmLocked("Failed to acquire lock")
+
+    monkeypatch.setattr(host.vm, "start", start)
     monkeypatch.setattr(host.vm, "power_off", power_off)
     host.run(turns=8)
     assert told == ["EngineStarting"]
@@ -93,6 +97,51 @@ def test_an_agent_does_not_say_that_it_has_stopped_while_its_start_may_complete(
     assert host.states[-1] == "EngineStarting"
     assert host.broker.locked  # nobody may take this host for one that is gone
     over.set()
+
+
+def test_a_start_that_hangs_leaves_the_engine_to_the_others(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ha.execute.END_GRACE_SECONDS", 0.05)
+    over, starts = threading.Event(), []
+
+    def start(xml: str) -> None:
+        starts.append(xml)
+        over.wait(30)
+        raise VmTrouble("stale file handle")
+
+    monkeypatch.setattr(host.vm, "start", start)
+    host.vm.trouble["power_off"] = VmTrouble("no emulator is found")
+    host.run(*[lambda: None] * 75, over.set)
+    given_up = host.states.index("EngineStop")
+    assert host.states[given_up : given_up + 3] == ["EngineStop", "EngineStop", "EngineDown"]
+    assert host.broker.published[given_up].vm == "up"
+    after = host.broker.published[given_up + 2 :]
+    assert {record.state for record in after} == {"EngineDown", "AgentStopped"}
+    assert {record.vm for record in after} == {"down_unexpected"}
+    assert [record.score for record in after][-3:-1] == [0, 0]
+    assert len(starts) == 1
+
+
+def test_a_vm_that_comes_up_while_the_agent_ends_is_told(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(host.vm, "start", lambda _xml: over.wait(10))
+    wait_longer = host.bell.wait
+
+    def wait(seconds: float) -> bool:
+        if host.states[-1] == "EngineStarting":
+            host.bell.stop()
+            over.set()
+            return True
+        return wait_longer(seconds)
+
+    monkeypatch.setattr(host.bell, "wait", wait)
+    host.run(turns=20)
+    before, last = host.broker.published[-2:]
+    assert (before.state, before.vm) == ("EngineStarting", "down")
+    assert (last.state, last.vm) == ("AgentStopped", "up")
 
 
 def test_maintenance_set_while_the_agent_runs_is_published(host: Host) -> None:
