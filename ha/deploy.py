@@ -25,11 +25,11 @@ from ha.deploy_storage import (
     empty_whiteboard,
     find_deployment,
     find_on_devices,
-    import_disk,
     initialise_leases,
     remedy_for,
 )
 from ha.deploy_vacant import require_vacant
+from ha.disk_import import import_disk
 from ha.env.ports import EnvError, Whiteboard
 from ha.env.time_ports import Clock
 from ha.services import Services, ServicesFailed

@@ -2,8 +2,7 @@
 
 import os
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,8 +24,6 @@ IDS_BYTES = 8 * MIB
 # Upstream empties 1 MiB, so that old data beyond it shows up as records of hosts after 255.
 EMPTIED_BYTES = -(-RANGE_BYTES // MIB) * MIB
 _SPECIAL_BYTES = {"ids": IDS_BYTES, "leases": IDS_BYTES, "inbox": MIB, "outbox": MIB}
-_COPY_BYTES = 4 * MIB
-_PROGRESS_SECONDS = 5.0
 _UUID_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -138,7 +135,7 @@ def create_file_domain(domain: StorageDomain, disk_bytes: int) -> None:
 def empty_whiteboard(domain: StorageDomain) -> None:
     """Zero the whole whiteboard and the configuration, and read back; raises StorageError."""
     metadata, conf = domain.place(domain.metadata), domain.place(domain.configuration)
-    _require_room(metadata, EMPTIED_BYTES)
+    require_room(metadata, EMPTIED_BYTES)
     try:
         for offset_bytes in range(0, EMPTIED_BYTES, MIB):
             write_direct(metadata, offset_bytes, bytes(MIB))
@@ -156,7 +153,7 @@ def empty_whiteboard(domain: StorageDomain) -> None:
 def initialise_leases(domain: StorageDomain, sanlock: Sanlock) -> None:
     """Write both lockspaces and the engine VM's lease. Raises LockspaceFailed, StorageError."""
     lease, offset_bytes = domain.vm_lease
-    _require_room(lease, offset_bytes + ALIGN_BYTES)
+    require_room(lease, offset_bytes + ALIGN_BYTES)
     sanlock.initialise_lockspace(LOCKSPACE_NAME, domain.place(domain.lockspace))
     sanlock.initialise_lockspace(domain.sd_uuid, domain.ids)
     sanlock.initialise_lease(
@@ -164,21 +161,12 @@ def initialise_leases(domain: StorageDomain, sanlock: Sanlock) -> None:
     )
 
 
-def import_disk(image: Path, target: Path, *, sparse: bool, say: Callable[[str], None]) -> None:
-    """Copy a raw disk image into the engine disk; raises StorageError when it does not fit."""
-    size_bytes = image.stat().st_size
-    _require_room(target, size_bytes)
-    said = time.monotonic()
-    with image.open("rb") as source, target.open("r+b", buffering=0) as disk:
-        for offset_bytes in range(0, size_bytes, _COPY_BYTES):
-            chunk = source.read(_COPY_BYTES)
-            # A new file reads as zeroes; a device may hold anything.
-            if not sparse or any(chunk):
-                os.pwrite(disk.fileno(), chunk, offset_bytes)
-            if time.monotonic() - said > _PROGRESS_SECONDS:
-                said = time.monotonic()
-                say(f"  {offset_bytes // MIB} of {size_bytes // MIB} MiB copied")
-        os.fsync(disk.fileno())
+def require_room(place: Path, size_bytes: int) -> None:
+    """Raise StorageError when a file or device is too small, and OSError."""
+    with place.open("rb") as storage:
+        room_bytes = storage.seek(0, os.SEEK_END)
+    if room_bytes < size_bytes:
+        raise StorageError(f"{place} has {room_bytes} bytes, {size_bytes} are needed")
 
 
 def _descriptions(directory: Path, kind: str) -> list[Path]:
@@ -188,13 +176,6 @@ def _descriptions(directory: Path, kind: str) -> list[Path]:
         if f"DISKTYPE={kind}" in meta.read_text(encoding="utf-8").splitlines():
             found.append(meta.with_suffix(""))
     return found
-
-
-def _require_room(place: Path, size_bytes: int) -> None:
-    with place.open("rb") as storage:
-        room_bytes = storage.seek(0, os.SEEK_END)
-    if room_bytes < size_bytes:
-        raise StorageError(f"{place} has {room_bytes} bytes, {size_bytes} are needed")
 
 
 def _make_directory(directory: Path, top: Path) -> None:
