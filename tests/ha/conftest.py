@@ -1,6 +1,7 @@
 """Real parts for the tests of the monitor."""
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,8 +44,10 @@ def sanlock_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def await_socket(process: "subprocess.Popen[bytes]", run: Path, log: Path) -> None:
     for _ in range(50):
-        if (run / "sanlock.sock").exists():
-            return
+        # That the socket is there does not say yet that somebody listens.
+        with socket.socket(socket.AF_UNIX) as asking:
+            if asking.connect_ex(str(run / "sanlock.sock")) == 0:
+                return
         if process.poll() is not None:
             break
         time.sleep(0.1)
