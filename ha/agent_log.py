@@ -1,6 +1,7 @@
 """The agent's log lines, in upstream's words: operators grep for them."""
 
 import logging
+import re
 import time
 from collections.abc import Hashable, Sequence
 
@@ -16,6 +17,9 @@ _PENALTY_EVERY_SECONDS = 60
 _BAD_BLOCK_EVERY_SECONDS = 900
 _PARKED_EVERY_SECONDS = 30
 _TROUBLE_EVERY_SECONDS = 30
+# More than every block with every verdict.
+_MOST_KEYS = 8192
+_NUMBER = re.compile("[0-9]+")
 _ERRORS = (State.ENGINE_UP_BAD_HEALTH, State.ENGINE_STOP, State.ENGINE_UNEXPECTEDLY_DOWN)
 
 
@@ -35,7 +39,9 @@ class TurnLog:
         ):
             log.info("Local maintenance set")
         for penalty in turn.penalties:
-            if penalty.points != 0 and self._due(penalty.reason, now, _PENALTY_EVERY_SECONDS):
+            # A reason may hold numbers that change each turn; one for no score tells the state.
+            key = penalty.reason if penalty.points is None else penalty.name
+            if penalty.points != 0 and self._due(key, now, _PENALTY_EVERY_SECONDS):
                 if penalty.points is None:
                     log.info("Score is 0 due to %s", penalty.reason)
                 else:
@@ -51,14 +57,17 @@ class TurnLog:
             )
 
     def trouble(self, problem: str, now: float, level: int = logging.ERROR) -> None:
-        """Log why nothing could be decided, or what could not be fetched."""
-        if self._due(problem, now, _TROUBLE_EVERY_SECONDS):
+        """Log why nothing could be decided, or what could not be fetched.
+
+        Problems that differ in their numbers only are the same one.
+        """
+        if self._due(_NUMBER.sub("#", problem), now, _TROUBLE_EVERY_SECONDS):
             log.log(level, "%s", problem)
 
     def bad_blocks(self, blocks: Sequence[Block], now: float) -> None:
-        """Log the blocks that cannot be used; each message comes every quarter of an hour."""
+        """Log the blocks that cannot be used, each every quarter of an hour, however it changes."""
         for block in blocks:
-            if self._due((block.host_id, block.message), now, _BAD_BLOCK_EVERY_SECONDS):
+            if self._due((block.host_id, block.verdict), now, _BAD_BLOCK_EVERY_SECONDS):
                 log.error("%s", block.message)
 
     def _answer(self, step: Answer, epoch: float) -> None:
@@ -84,5 +93,8 @@ class TurnLog:
         last = self._said.get(key)
         if last is not None and now - last < every_seconds:
             return False
+        self._said.pop(key, None)
         self._said[key] = now
+        if len(self._said) > _MOST_KEYS:
+            del self._said[next(iter(self._said))]
         return True
