@@ -25,6 +25,7 @@ from ha.env.lockspace import (
     lockspace_name,
 )
 from ha.env.ports import Lockspace
+from ha.env.threads import HostThreads
 from ha.env.whiteboard import StorageWhiteboard
 from ha.rpc import BrokerLink
 from ha.services import SystemdServices
@@ -116,6 +117,7 @@ def _real_host() -> Host:
         services=SystemdServices(),
         sanlock=RealSanlock(paths.agent_conf),
         clock=HostClock(),
+        threads=HostThreads(),
         whiteboard=StorageWhiteboard,
         mount=later("ha.mounts", "mount"),
         unmount=later("ha.mounts", "unmount"),

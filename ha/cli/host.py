@@ -9,7 +9,7 @@ from ha.config import HostedEngineConf, Paths
 from ha.config_files import read_hosted_engine_conf, read_key_values
 from ha.env.console_port import Console
 from ha.env.ports import Broker, EngineVm, Whiteboard
-from ha.env.time_ports import Clock
+from ha.env.time_ports import Clock, Threads
 from ha.services import Services
 from ha.storage_domain import StorageDomain, storage_domain_of
 
@@ -53,6 +53,7 @@ class Host:
     services: Services
     sanlock: "Sanlock"
     clock: Clock
+    threads: Threads
     whiteboard: Callable[[Path], Whiteboard]
     mount: Callable[..., None]
     unmount: Callable[[Path], bool]

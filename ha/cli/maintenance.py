@@ -6,13 +6,15 @@ mode touches what it names, and `none` says what it cleared.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 from ha.cli.host import Host, Refused
-from ha.cli.notice import wait_for_notice
-from ha.config import LocalMaintenance
+from ha.cli.notice import NOT_PROVEN, wait_for_notice
+from ha.config import ConfigError, LocalMaintenance
 from ha.core.record import GLOBAL_BLOCK, GlobalRecord, judge_block
 from ha.core.sighting import VmState
-from ha.env.ports import BrokerError, BrokerUnreachable
+from ha.env.ports import BrokerError, BrokerSilent, BrokerUnreachable, VmTrouble
+from ha.errand import Broken, Errand, Unfinished
 from ha.local_maintenance import load_local_maintenance, save_local_maintenance
 
 MODES = ("global", "local", "none")
@@ -21,6 +23,17 @@ VM_IS_HERE = (
     "Unable to enter local maintenance mode: the engine VM is running on the current host, please"
     " migrate it before entering local maintenance mode."
 )
+VM_IS_ANYWHERE = (
+    "Unable to enter local maintenance mode: libvirt does not answer, so it is not known whether"
+    " the engine VM is running on the current host."
+)
+NOT_KNOWN = (
+    "It is not known whether the flag was or will be written; look at it with hosted-engine"
+    " --vm-status"
+)
+# A start that the agent began before it could read the flag has come to libvirt by then.
+SETTLE_SECONDS = 2.0
+LOOK_SECONDS = 10.0
 _REMEDIES = {
     "not_locked": "The broker holds no lease on this host's id: start ovirt-ha-agent first",
     "lost_write": "The flag read back from the storage is not the one written: try again",
@@ -30,8 +43,9 @@ _REMEDIES = {
 def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
     """Enter or leave maintenance; exit code 0 means that it was read back.
 
-    The cluster's flag is read back from storage, and every live host has taken notice of it; exit
-    code 3 (NOT_PROVEN) means that the flag is there and a live host has not.
+    The cluster's flag is read back from storage, and every live host has taken notice of it. With
+    this host's flag written, the engine VM is seen not to be here. Exit code 3 (NOT_PROVEN) means
+    that the flag is there, but a host has not taken notice, or libvirt does not answer.
     """
     mode = options.get("mode")
     if mode is None:
@@ -51,27 +65,54 @@ def set_maintenance(host: Host, options: Mapping[str, str]) -> None:
 
 
 def _enter_local(host: Host) -> None:
-    require_vm_elsewhere(host)
-    _write_local(host, on=True)
+    enter_local(host, LocalMaintenance(engine=True, manual=True))
     host.say("This host is in local maintenance")
 
 
-def require_vm_elsewhere(host: Host) -> None:
-    """Refuse local maintenance while the engine VM is here, or may be."""
-    state = host.engine_vm.sighting().state
-    if state is VmState.UNKNOWN:
+def enter_local(host: Host, flags: LocalMaintenance) -> None:
+    """Write flags that take this host out of service, then see that the engine VM is not here.
+
+    In this order no start slips through: one that the agent makes before it can read the flag is
+    seen, and one that waits for the VM's lease is ended. Raises Refused and ConfigError; the flags
+    are then what they were before, but for NOT_PROVEN.
+    """
+    before = load_local_maintenance(host.paths)
+    _write_local(host, flags)
+    host.clock.sleep(SETTLE_SECONDS)
+    looking = Errand(
+        "look-at-engine-vm",
+        host.engine_vm.sighting,
+        VmTrouble,
+        LOOK_SECONDS,
+        clock=host.clock,
+        threads=host.threads,
+    )
+    try:
+        state = looking.ask().state
+    except (Unfinished, Broken) as error:
         raise Refused(
-            "Unable to enter local maintenance mode: libvirt does not answer, so it is not known"
-            " whether the engine VM is running on the current host."
-        )
+            "Local maintenance is written, but it is not known whether the engine VM is on"
+            f" {host.name}: libvirt has not answered within {LOOK_SECONDS:g} s. A start that waits"
+            " for the VM's lease is ended by the agent's next turn. Look again with hosted-engine"
+            " --vm-status",
+            NOT_PROVEN,
+        ) from error
     if state not in (VmState.MISSING, VmState.DOWN):
-        raise Refused(VM_IS_HERE)
+        _take_back(host, before, VM_IS_ANYWHERE if state is VmState.UNKNOWN else VM_IS_HERE)
+
+
+def _take_back(host: Host, flags: LocalMaintenance, why: str) -> NoReturn:
+    try:
+        _write_local(host, flags)
+    except (Refused, ConfigError) as error:
+        raise Refused(f"{why}\nThe flag is still set: {error}") from error
+    raise Refused(why)
 
 
 def _leave_both(host: Host) -> None:
     """Clear this host's flags first: they need nobody else."""
     if load_local_maintenance(host.paths).on:
-        _write_local(host, on=False)
+        _write_local(host, LocalMaintenance())
         host.say("Local maintenance of this host was on and is cleared")
     else:
         host.say("Local maintenance of this host was off")
@@ -87,7 +128,7 @@ def _leave_both(host: Host) -> None:
 
 def _read_global(host: Host) -> bool | None:
     """Return the flag on the storage, None when block 0 holds something else."""
-    with _broker_answers():
+    with _broker_answers(host):
         found = host.broker.read_blocks([GLOBAL_BLOCK])
     if GLOBAL_BLOCK not in found:
         return False
@@ -96,7 +137,7 @@ def _read_global(host: Host) -> bool | None:
 
 
 def _write_global(host: Host, *, on: bool) -> None:
-    with _broker_answers():
+    with _broker_answers(host, silence=NOT_KNOWN):
         host.broker.set_global_maintenance(on)
     if _read_global(host) is not on:
         raise Refused(
@@ -106,12 +147,11 @@ def _write_global(host: Host, *, on: bool) -> None:
 
 
 def _wait_for_notice(host: Host, *, on: bool) -> None:
-    with _broker_answers():
+    with _broker_answers(host):
         wait_for_notice(host, on=on)
 
 
-def _write_local(host: Host, *, on: bool) -> None:
-    flags = LocalMaintenance(engine=on, manual=on)
+def _write_local(host: Host, flags: LocalMaintenance) -> None:
     try:
         save_local_maintenance(host.paths, flags)
     except OSError as error:
@@ -121,11 +161,14 @@ def _write_local(host: Host, *, on: bool) -> None:
 
 
 @contextmanager
-def _broker_answers() -> Iterator[None]:
-    """Turn the broker's trouble into a refusal."""
+def _broker_answers(host: Host, *, silence: str = "") -> Iterator[None]:
+    """Turn the broker's trouble into a refusal; `silence`: what follows when it says nothing."""
     try:
         yield
+    except BrokerSilent as error:
+        problem = f"The HA daemon of {host.name} was asked and has not answered ({error})."
+        raise Refused(f"{problem} {silence}".rstrip()) from error
     except BrokerUnreachable as error:
-        raise Refused(NO_BROKER) from error
+        raise Refused(f"{NO_BROKER} ({host.name}: {error})") from error
     except BrokerError as error:
         raise Refused(f"{_REMEDIES.get(error.kind, 'The broker refuses')} ({error})") from error

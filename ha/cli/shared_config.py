@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ha.cli.host import Host, Refused
-from ha.cli.maintenance import require_vm_elsewhere
+from ha.cli.maintenance import enter_local
 from ha.cli.proof import keep
 from ha.conf_archive import ARCHIVE_BYTES, CHANGED, read_raw, unpack, update_archive
 from ha.config import ConfigError
@@ -104,10 +104,11 @@ def _as_flag(source: _Source, key: str, value: str) -> str:
 
 def _set_flag(host: Host, key: str, *, on: bool) -> None:
     """Set one flag of ha.conf, under the lock of its writers. Raises ConfigError, OSError."""
+    flags = replace(load_local_maintenance(host.paths), **{FLAGS[key]: on})
     if on:
-        require_vm_elsewhere(host)
-    flags = load_local_maintenance(host.paths)
-    save_local_maintenance(host.paths, replace(flags, **{FLAGS[key]: on}))
+        enter_local(host, flags)
+    else:
+        save_local_maintenance(host.paths, flags)
 
 
 def _write(host: Host, source: _Source, text: str) -> None:

@@ -16,7 +16,7 @@ from ha.simulator.probes_sim import NO_ROUTE_SECONDS, PAGE_SECONDS
 from ha.simulator.processes import Process
 from ha.simulator.schedule import SimFlag
 from ha.simulator.storage import SimWhiteboard
-from ha.simulator.time_sim import SimClock
+from ha.simulator.time_sim import SimClock, SimThreads
 
 if TYPE_CHECKING:
     from ha.simulator.host import SimHost
@@ -153,6 +153,7 @@ def _host(
         services=SimServices(host),
         sanlock=SimHostSanlock(host),
         clock=clock,
+        threads=SimThreads(schedule, process),
         whiteboard=lambda path: SimWhiteboard(schedule, host.path),
         mount=lambda *arguments, **options: None,
         unmount=lambda target: False,

@@ -11,6 +11,7 @@ from ha.core.record import GLOBAL_BLOCK, encode_global
 from ha.core.sighting import VmSighting, VmState
 from ha.env.console_port import VncServer
 from ha.env.live_hosts import LiveHosts
+from ha.env.threads import HostThreads
 from tests.ha.cli.sim_storage import SimSanlock, SimWhiteboard
 
 ANSWERS = """\
@@ -232,6 +233,7 @@ class SimHost:
             services=self.services,
             sanlock=self.sanlock,
             clock=self.clock,
+            threads=HostThreads(),
             whiteboard=self.whiteboard.at,
             mount=self.mount,
             unmount=self.unmount,

@@ -1,16 +1,19 @@
 """`--set-maintenance`: each mode does what it names, and a lost write is never success."""
 
+import threading
+
 import pytest
 
 from ha.config import LocalMaintenance
 from ha.core.record import encode_global
-from ha.core.sighting import VmState
-from ha.env.ports import BrokerError, BrokerUnreachable
+from ha.core.sighting import VmSighting, VmState
+from ha.env.ports import BrokerError, BrokerSilent, BrokerUnreachable
 from ha.local_maintenance import load_local_maintenance, save_local_maintenance
 from tests.ha.cli.sim import SimHost
 
 BOTH = LocalMaintenance(engine=True, manual=True)
 NEITHER = LocalMaintenance()
+SET_KEY = "--set-shared-config local_maintenance True --type=ha"
 
 
 def set_mode(host: SimHost, mode: str) -> int:
@@ -62,6 +65,65 @@ def test_local_is_refused_when_nobody_knows_where_the_vm_is(host: SimHost) -> No
     assert local(host) == NEITHER
 
 
+def test_a_start_that_was_under_way_when_the_flag_was_written_is_seen(host: SimHost) -> None:
+    """The agent's turn had begun with a flag that was off."""
+
+    def start() -> None:
+        assert local(host) == BOTH
+        host.vm.state = VmState.UP
+
+    host.clock.naps.append(start)
+    assert set_mode(host, "local") == 1
+    assert "the engine VM is running on the current host" in host.complained
+    assert local(host) == NEITHER
+
+
+@pytest.mark.parametrize("was", [LocalMaintenance(engine=True), LocalMaintenance(manual=True)])
+def test_a_flag_that_is_taken_back_is_as_it_was(host: SimHost, was: LocalMaintenance) -> None:
+    save_local_maintenance(host.paths, was)
+    host.vm.state = VmState.UP
+    assert set_mode(host, "local") == 1
+    assert local(host) == was
+
+
+@pytest.mark.parametrize("command", ["--set-maintenance --mode=local", SET_KEY])
+def test_a_libvirt_that_hangs_leaves_the_flag_and_that_is_said(
+    host: SimHost, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """So it does while a start waits for the VM's lease, and the flag is what ends that start."""
+    monkeypatch.setattr("ha.cli.maintenance.LOOK_SECONDS", 0.05)
+    hung = threading.Event()
+
+    def sighting() -> VmSighting:
+        hung.wait(5)
+        return VmSighting(VmState.UP)
+
+    monkeypatch.setattr(host.vm, "sighting", sighting)
+    code = host.run(*command.split())
+    hung.set()
+    assert code == 3
+    assert local(host).on
+    assert host.complained == (
+        "Local maintenance is written, but it is not known whether the engine VM is on h1: libvirt"
+        " has not answered within 0.05 s. A start that waits for the VM's lease is ended by the"
+        " agent's next turn. Look again with hosted-engine --vm-status"
+    )
+
+
+def test_a_flag_that_cannot_be_taken_back_is_said(
+    host: SimHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_disk() -> None:
+        host.paths.ha_conf.with_name(".ha.conf.new").symlink_to("/dev/full")
+
+    host.clock.naps.append(fill_disk)
+    host.vm.state = VmState.UP
+    assert set_mode(host, "local") == 1
+    assert "the engine VM is running on the current host" in host.complained
+    assert "The flag is still set: " in host.complained
+    assert local(host) == BOTH
+
+
 def test_none_clears_both_and_says_so(host: SimHost) -> None:
     save_local_maintenance(host.paths, BOTH)
     host.broker.blocks[0] = encode_global(True)
@@ -100,6 +162,22 @@ def test_global_refused_by_the_broker(host: SimHost, kind: str, remedy: str) -> 
     host.broker.trouble = BrokerError(kind, "why")
     assert set_mode(host, "global") == 1
     assert remedy in host.complained
+
+
+def test_no_broker_and_no_answer_are_told_apart(host: SimHost) -> None:
+    host.broker.trouble = BrokerUnreachable("/run/broker: no such file")
+    assert set_mode(host, "global") == 1
+    assert "Cannot connect to the HA daemon" in host.complained
+    assert "(h1: /run/broker: no such file)" in host.complained
+    assert "not known" not in host.complained
+
+    host.broker.trouble = BrokerSilent("set_global_maintenance: no answer in 60 s")
+    assert set_mode(host, "global") == 1
+    assert host.complained == (
+        "The HA daemon of h1 was asked and has not answered (set_global_maintenance: no answer in"
+        " 60 s). It is not known whether the flag was or will be written; look at it with"
+        " hosted-engine --vm-status"
+    )
 
 
 @pytest.mark.parametrize("mode", ["global", "none"])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ha.simulator.cluster import Cluster
+from ha.simulator.host import SimHost
 from ha.simulator.site import Plan
 
 KILLED = 137
@@ -48,6 +49,24 @@ def test_local_maintenance_is_in_ha_conf_which_the_agent_reads(cluster: Cluster)
     cluster.run_until(cluster.now + 60)
     told = [line.text for line in cluster.log if (line.host, line.kind) == (host.name, "state")]
     assert told[-1].startswith("EngineDown")
+
+
+def test_local_maintenance_ends_a_start_that_waits_for_the_lease(cluster: Cluster) -> None:
+    """libvirt says nothing of the VM meanwhile, and the command does not wait for it."""
+    owner = next(each for each in cluster.hosts if each.libvirt.vm is not None)
+    cluster.do(f"power-off {owner.name}")
+    while (waits := _who_starts(cluster)) is None:
+        cluster.run_until(cluster.now + 1)
+    began = cluster.now
+    answer = cluster.command(waits.name, "--set-maintenance", "--mode=local")
+    assert (answer.exit_code, cluster.now - began < 20) == (3, True), answer
+    cluster.run_until(cluster.now + 300)
+    assert waits.libvirt.vm is None
+    assert any(each.libvirt.vm is not None for each in cluster.hosts)
+
+
+def _who_starts(cluster: Cluster) -> SimHost | None:
+    return next((each for each in cluster.hosts if each.libvirt.starting is not None), None)
 
 
 def test_a_command_ends_with_its_host(cluster: Cluster) -> None:
