@@ -113,21 +113,6 @@ def test_generated_answers(bare: SimHost) -> None:
     assert "OVEHOSTED_STORAGE/sdUUID=str:" in (bare.root / "generated").read_text()
 
 
-@pytest.mark.parametrize(
-    "text", [None, "", '#lock_manager = "sanlock"\n', 'lock_manager = "nop"\n']
-)
-def test_refused_while_libvirt_takes_no_leases(bare: SimHost, text: str | None) -> None:
-    qemu_conf = bare.root / "etc/libvirt/qemu.conf"
-    qemu_conf.unlink()
-    if text is not None:
-        qemu_conf.write_text(text)
-    before = sorted(bare.root.rglob("*"))
-    assert deploy(bare) == 1
-    assert "two hosts could run it at once" in bare.complained
-    assert "restart libvirtd" in bare.complained
-    assert sorted(bare.root.rglob("*")) == before
-
-
 def test_refused_on_a_host_that_is_deployed(first: SimHost) -> None:
     assert deploy(first) == 1
     assert "already been deployed" in first.complained
