@@ -82,9 +82,7 @@ def test_it_boots_on_another_host_if_asked(cluster: FakeCluster, h1: FakeHost) -
     assert cluster.hosts["h3"].get("vm") == "running"
 
 
-def test_an_engine_that_is_down_already_is_not_shut_down(
-    cluster: FakeCluster, h1: FakeHost
-) -> None:
+def test_an_engine_that_is_down_is_not_shut_down(cluster: FakeCluster, h1: FakeHost) -> None:
     h1.run(("hosted-engine", "--vm-poweroff"))
     cluster.world.clock.sleep(20)
     cluster.answers = [YES, YES]
@@ -115,21 +113,15 @@ def test_a_power_cut_that_does_nothing_stops_the_run(cluster: FakeCluster, h1: F
     assert h1.calls("hosted-engine --vm-start") == []
 
 
-def test_a_lease_that_is_still_held_stops_the_start(cluster: FakeCluster, h1: FakeHost) -> None:
-    cluster.hosts["h2"].set("leaked-lease", "")
-    cluster.answers = [YES]
-    with pytest.raises(TimedOut, match="the lease of its disk is held by h2"):
-        boot_rescue.fn("lab", MEDIUM)
-    assert h1.calls("hosted-engine --vm-start") == []
-
-
-def test_on_a_host_that_lost_its_configuration_any_lease_counts(
-    cluster: FakeCluster, h1: FakeHost
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_lease_that_is_still_held_stops_the_start(
+    cluster: FakeCluster, h1: FakeHost, lost: bool
 ) -> None:
+    """On a host that has lost its configuration any VM's lease counts."""
     h2 = cluster.hosts["h2"]
     h2.set("leaked-lease", "")
-    conf = h2.root / "etc/ovirt-hosted-engine/hosted-engine.conf"
-    cluster.at_gate = conf.unlink
+    if lost:
+        cluster.at_gate = (h2.root / "etc/ovirt-hosted-engine/hosted-engine.conf").unlink
     cluster.answers = [YES]
     with pytest.raises(TimedOut, match="the lease of its disk is held by h2"):
         boot_rescue.fn("lab", MEDIUM)
@@ -222,9 +214,7 @@ def test_a_host_in_local_maintenance_is_refused(cluster: FakeCluster) -> None:
         boot_rescue.fn("lab", MEDIUM, host="h2")
 
 
-def test_a_medium_that_changed_at_the_gate_stops_the_run(
-    cluster: FakeCluster, h1: FakeHost
-) -> None:
+def test_a_medium_changed_at_the_gate_stops_the_run(cluster: FakeCluster, h1: FakeHost) -> None:
     def grow() -> None:
         (h1.root / MEDIUM.lstrip("/")).write_bytes(bytes(4096))
 
@@ -234,13 +224,11 @@ def test_a_medium_that_changed_at_the_gate_stops_the_run(
     assert h1.get("vm") == "running"
 
 
-def test_a_rejection_leaves_the_rescue_system_and_says_so(
-    cluster: FakeCluster, h1: FakeHost
-) -> None:
+def test_a_rejection_leaves_the_rescue_system(cluster: FakeCluster, h1: FakeHost) -> None:
     cluster.answers = [YES, NO]
     with pytest.raises(GateRejected):
         boot_rescue.fn("lab", MEDIUM)
-    assert h1.get("started") != ""
+    assert h1.get("started")
     assert cluster.block(0).startswith(b"maintenance=1")
     assert "If the rescue system runs" in way_back(cluster)
 
