@@ -165,9 +165,8 @@ class FakeBroker:
         """Write another host's record."""
         words = {**DOWN, **engine}
         status = "{" + ", ".join(f'"{key}": "{value}"' for key, value in words.items()) + "}"
-        self.blocks[host_id] = encode_record(
-            Record(host_id, timestamp, score, status, f"h{host_id}")
-        )
+        record = Record(host_id, timestamp, score, status, f"h{host_id}")
+        self.blocks[host_id] = encode_record(record)
 
 
 class FakeEngineVm:
@@ -226,7 +225,6 @@ UNREACHABLE = BrokerUnreachable("no broker")
 
 def settings_for(root: Path, host_id: int = HOST_ID, *, configured: bool = True) -> Settings:
     """What a deployed host is told."""
-    uuid = "11111111-1111-1111-1111-111111111111"
     uuids = (
         *("vmid", "sd_uuid", "metadata_image_uuid", "metadata_volume_uuid", "lockspace_image_uuid"),
         *("lockspace_volume_uuid", "conf_image_uuid", "conf_volume_uuid", "vm_disk_id"),
@@ -247,6 +245,6 @@ def settings_for(root: Path, host_id: int = HOST_ID, *, configured: bool = True)
         mnt_options="",
         configured=configured,
         values={},
-        **dict.fromkeys(uuids, uuid),
+        **dict.fromkeys(uuids, "11111111-1111-1111-1111-111111111111"),
     )
     return Settings(Paths(root), host, AgentConf(), BrokerConf())
