@@ -3,11 +3,11 @@
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ha.core.actions import Action
 from ha.core.engine_health import NO_START, Heard, Start, StartPhase, overlay, settle
-from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Monotonic
+from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Monotonic, Vm
 from ha.env.ports import EngineVm, VmAlreadyRuns, VmBusy, VmLocked, VmMissing, VmTrouble
 from ha.env.time_ports import Clock, Flag, Threads
 from ha.errand import Errand, Unfinished
@@ -37,8 +37,8 @@ class _Attempt:
     cut: bool = False
     dead: bool = False
     """Its VM's power is cut: it cannot come up any more, also before `ended`."""
-    hung_at: Monotonic | None = None
-    """When it was given up as it had taken too long."""
+    hung: bool = False
+    """It was given up as it had taken too long."""
 
 
 class Executor:
@@ -69,6 +69,7 @@ class Executor:
         self._seen, self._elsewhere = UNKNOWN_ENGINE, False
         self._start = NO_START
         self._attempt: _Attempt | None = None
+        self._not_before = 0
 
     @property
     def start(self) -> Start:
@@ -78,7 +79,10 @@ class Executor:
     @property
     def engine(self) -> EngineStatus:
         """The engine as the monitor saw it last, with what has come of the start by now."""
-        return overlay(self._seen, self._start, self._now(), lease_elsewhere=self._elsewhere)
+        seen = self._seen
+        if seen.vm is Vm.UNKNOWN and self._hangs():
+            seen = replace(seen, vm=Vm.DOWN)  # why libvirt does not answer is known
+        return overlay(seen, self._start, self._now(), lease_elsewhere=self._elsewhere)
 
     def settle(
         self, status: EngineStatus, heard: Heard | None = None, *, lease_elsewhere: bool = False
@@ -94,8 +98,7 @@ class Executor:
         One that is about to succeed gets a moment, and a VM that runs is left alone. But a start
         that waits for the lease would go on in libvirt after this process, and bring the VM up
         minutes after the others, and the operator, were told that this agent has stopped. So the
-        waiting VM's power is cut. (A child process to kill, or closing the connection, would not
-        help: libvirt goes on with what it was asked for.)
+        waiting VM's power is cut. (libvirt goes on also when the connection is closed.)
         """
         if self._attempt is None:
             return True
@@ -156,7 +159,7 @@ class Executor:
     def _start_vm(self) -> bool:
         if self._start.phase is StartPhase.RUNNING:
             return True  # the one under way is the start that is asked for
-        if self._hangs():
+        if self._hangs() or self._now() < self._not_before:
             log.error("Failed to start engine VM: the last start took too long and was given up")
             return False
         try:
@@ -199,10 +202,9 @@ class Executor:
             self._ring()
 
     def _hangs(self) -> bool:
-        """Whether the last start hung, and it is too early for another."""
-        if self._attempt is None or (hung_at := self._attempt.hung_at) is None:
-            return False
-        return not self._attempt.ended.is_set() or self._now() - hung_at < HUNG_START_SECONDS
+        """Whether libvirt is still at a start that was given up."""
+        last = self._attempt
+        return last is not None and last.hung and not last.ended.is_set()
 
     def _shut_down(self) -> bool:
         """Ask for a shutdown; one that is not answered counts: its limit ends with a power cut."""
@@ -227,15 +229,12 @@ class Executor:
         return True
 
     def _give_up_hung(self) -> bool:
-        """Take a start under way for one that failed, also if it cannot be ended.
-
-        False if there is none, or it succeeds after all.
-        """
+        """Let a start under way have failed, also if it cannot be ended; False if there is none."""
         attempt = self._attempt
         if attempt is None or self._start.phase is not StartPhase.RUNNING:
             return False
         log.error("The start of the engine VM takes too long, and is given up")
-        attempt.hung_at = self._now()
+        attempt.hung, self._not_before = True, self._now() + HUNG_START_SECONDS
         self._cut(attempt)
         return self._call_it(Start(StartPhase.FAILED, self._now()))
 

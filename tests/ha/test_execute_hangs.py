@@ -6,7 +6,7 @@ import pytest
 
 from ha.core.actions import Action
 from ha.core.engine_health import StartPhase
-from ha.core.facts import EngineStatus, Health, Vm
+from ha.core.facts import UNKNOWN_ENGINE, EngineStatus, Health, Vm
 from ha.env.ports import VmBusy, VmTrouble
 from ha.execute import HUNG_START_SECONDS
 from tests.ha.start_bench import Bench, SlowStart
@@ -69,6 +69,16 @@ def test_a_start_that_takes_too_long_has_failed(ends_when_cut: bool) -> None:
     bench.executor.settle(MISSING)
     assert bench.executor.engine.vm is Vm.DOWN_UNEXPECTED
     slow.over.set()
+
+
+def test_that_libvirt_does_not_answer_because_of_it_hides_nothing() -> None:
+    bench = Bench()
+    slow = hanging(bench, ends_when_cut=False)
+    bench.executor.settle(UNKNOWN_ENGINE)
+    assert bench.executor.engine.vm is Vm.DOWN_UNEXPECTED
+    slow.over.set()
+    bench.rings.get(timeout=10)
+    assert bench.executor.engine.vm is Vm.UNKNOWN
 
 
 def test_no_other_start_is_made_before_it_has_come_back_and_some_time_has_passed() -> None:
