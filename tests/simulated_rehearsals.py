@@ -212,16 +212,16 @@ SIMULATED = {
         ),
         SimulatedRehearsal("metadata-too-new", too_new),
         SimulatedRehearsal("recover-lockspace", broken_lockspace),
-        SimulatedRehearsal("upgrade"),
+        SimulatedRehearsal("upgrade", one_in=3),
         SimulatedRehearsal(
             "end-local-maintenance",
             one_in_local_maintenance,
             lambda cluster: {"host": parked(cluster)[0]},
         ),
         SimulatedRehearsal("restore-metadata", zeroed, last_run),
-        SimulatedRehearsal("restore-lockspace", recovered, last_run),
+        SimulatedRehearsal("restore-lockspace", recovered, last_run, one_in=3),
         SimulatedRehearsal("break-lock", held_by_a_lost_run, takes_lock=False),
-        SimulatedRehearsal("upgrade-howto", one_in=4),  # most of its steps are upgrade's
+        SimulatedRehearsal("upgrade-howto", one_in=6),  # most of its steps are upgrade's
         SimulatedRehearsal("boot-rescue", with_medium, lambda _: {"medium": MEDIUM}),
         SimulatedRehearsal("engine-console", within=own_home),
         SimulatedRehearsal(
