@@ -91,6 +91,9 @@ def running_sshd(where: Path) -> Iterator[Sshd]:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.05)
-    yield Sshd(port, process, where)
-    process.terminate()
-    process.wait()
+    running = Sshd(port, process, where)
+    try:
+        yield running
+    finally:  # a test may have put another in its place
+        running.process.terminate()
+        running.process.wait()
