@@ -38,7 +38,10 @@ def test_a_run_of_the_pool_whose_process_is_killed_continues(pooled: Served) -> 
     for pid in pooled.engines(run_id):
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: pooled.state(run_id) == "Completed", 120.0)
-    assert executions(folder) == ["first", "middle", "middle", "last"]
+    # Noticed late, on a busy machine, the death may cut off the attempt that follows as well.
+    first, *middle, last = executions(folder)
+    assert (first, set(middle), last) == ("first", {"middle"}, "last")
+    assert len(middle) >= 2
 
 
 def test_a_run_of_the_pool_is_cancelled(pooled: Served) -> None:

@@ -29,10 +29,23 @@ sys.exit(command.main())
 ENDS = [signal.SIGHUP, signal.SIGTERM]
 
 
+def as_from_a_terminal() -> None:
+    """Undo what the tests themselves may have inherited, such as nohup's choice."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run(first: int, second: int, *prefix: str) -> "subprocess.CompletedProcess[str]":
     """Run a verb that is sent a signal, and another while it gives back what it holds."""
     argv = [*prefix, sys.executable, "-c", COMMAND, str(int(first)), str(int(second))]
-    return subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        argv,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=as_from_a_terminal,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +69,9 @@ def test_nohup_is_heeded() -> None:
 def test_a_terminal_that_is_gone_takes_no_last_words() -> None:
     with Path("/dev/full").open("w") as full:
         argv = [sys.executable, "-c", COMMAND.replace("print", "str"), "1", "1"]
-        ended = subprocess.run(argv, cwd=PROJECT, stderr=full, check=False)
+        ended = subprocess.run(
+            argv, cwd=PROJECT, stderr=full, check=False, preexec_fn=as_from_a_terminal
+        )
     assert ended.returncode == 130
 
 
