@@ -27,6 +27,8 @@ FIRST_LOOK_SECONDS = 10
 BEFORE_SECONDS = 1.0  # how long is watched before anything befalls the lab
 EMULATOR = "qemu-system-x86"
 AGENT_LOG = "var/log/ovirt-hosted-engine-ha/agent.log"
+EMULATOR_LOG = "var/log/libvirt/qemu/HostedEngine.log"
+LAST_LINES = 60
 # daemon_log.LINE: thread::level::time::...; the lab's hosts tell the time in UTC.
 START = re.compile(r"::(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})::.*attempting to start engine VM")
 
@@ -213,3 +215,19 @@ def starts(lab: Lab, since_wall: float) -> list[tuple[str, float]]:
                 wall = datetime.fromisoformat(f"{said[1].replace(',', '.')}+00:00").timestamp()
                 found += [(host.name, wall)] if wall >= since_wall else []
     return sorted(found, key=lambda start: start[1])
+
+
+def last_words(lab: Lab) -> str:
+    """What agents, libvirt and the engine VM's emulators logged last, for a drill that went wrong.
+
+    It is the only thing left of a lab that has gone down with its test.
+    """
+    said = []
+    for host in lab.hosts:
+        for name in (AGENT_LOG, EMULATOR_LOG):
+            log = lab.machine(host.name).root / name
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            said += [f"--- {host.name} /{name}", *lines[-LAST_LINES:]]
+        journal = ("journalctl", "--no-pager", "--lines=20", "--unit=libvirtd", "--unit=sanlock")
+        said += [f"--- {host.name} journal", lab.ssh(host.name, *journal, check=False).stdout]
+    return "\n".join(said)
