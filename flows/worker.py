@@ -18,6 +18,8 @@ from prefect.workers.process import ProcessWorker
 
 from flows import journal_sweep
 from flows.runner import catalogue_deployments
+from flows.server import Place, serving_pid
+from tasks.settings import settings
 
 POOL_TYPE = "process"
 
@@ -32,7 +34,8 @@ def work(pool: str, deployments: Iterable[RunnerDeployment]) -> None:
     for each in deployments:
         each.work_pool_name = pool
         each.apply()
-    journal_sweep.start()
+    if serving_pid(Place(settings().home.absolute())) is not None:
+        journal_sweep.start()  # once for all machines: by the one that has the server
     worker = ProcessWorker(work_pool_name=pool, name=f"{os.uname().nodename}-{os.getpid()}")
     asyncio.run(worker.start(printer=_say))
 

@@ -80,11 +80,10 @@ def main() -> int:
     try:
         return run_command(_real_host(), sys.argv[1:])
     except OSError as error:
-        _complain(f"hosted-engine: {error}")
+        _tell_last(f"hosted-engine: {error}")
         return FAILURE
     except KeyboardInterrupt:
-        with suppress(OSError):  # of a terminal that is gone
-            _complain("Interrupted; --vm-status tells what is true now")
+        _tell_last("Interrupted; --vm-status tells what is true now")
         return INTERRUPTED
 
 
@@ -129,6 +128,18 @@ def _real_host() -> Host:
         say=lambda line: print(_shown(line), flush=True),
         complain=_complain,
     )
+
+
+def _tell_last(line: str) -> None:
+    """Say why the command ends; a terminal that is gone does not change its exit code."""
+    with suppress(OSError):
+        _complain(line)
+    # The interpreter would try what is left once more, and end with its own exit code 120.
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, io.StringIO())
 
 
 def _complain(line: str) -> None:

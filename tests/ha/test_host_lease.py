@@ -1,6 +1,7 @@
 """This host's id in two lockspaces: taken in threads, asked for and given back at any time."""
 
 import errno
+import logging
 import time
 from collections.abc import Iterator
 
@@ -131,6 +132,7 @@ def test_a_lockspace_that_stays_in_use_is_kept_and_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(host_lease, "BUSY_PAUSE_SECONDS", 0.01)
+    caplog.set_level(logging.WARNING)
     bench.lease.lock()
     bench.vm.busy = [LockspaceFailed("in use", errno.EBUSY)] * 1000
     bench.own.busy = [LockspaceFailed("no sanlock")]

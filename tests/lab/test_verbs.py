@@ -17,6 +17,9 @@ VALID_SECONDS = 120
 MIB = 1024 * 1024
 REINITIALIZE = ("hosted-engine", "--reinitialize-lockspace")
 STOP_AGENT = ("systemctl", "stop", "ovirt-ha-agent")
+DISCONNECT = ("hosted-engine", "--disconnect-storage")
+SANLOCK_STATUS = ("sanlock", "client", "status")
+DAEMONS = ("ovirt-ha-agent", "ovirt-ha-broker")
 START_AGENT = ("systemctl", "start", "ovirt-ha-agent")
 # The shell reads the password itself, so that it stands in nobody's list of processes.
 ADD_PASSWORD = (
@@ -74,6 +77,26 @@ def test_a_lockspace_is_made_anew_when_nobody_uses_it(lab: Lab) -> None:
     assert care.boot_of_engine(lab) == boot
 
 
+def test_the_storage_is_disconnected_and_connected_again(lab: Lab) -> None:
+    care.wait_until_settled(lab)
+    boot, host = care.boot_of_engine(lab), care.idle_host(lab)
+    try:
+        refused = lab.ssh(host, *DISCONNECT, check=False)
+        assert refused.returncode == 1
+        assert "Stop them first: systemctl stop ovirt-ha-agent ovirt-ha-broker" in refused.stderr
+        lab.ssh(host, "systemctl", "stop", *DAEMONS)
+        assert "s hosted-engine:" in lab.ssh(host, *SANLOCK_STATUS).stdout
+        assert "is disconnected" in lab.ssh(host, *DISCONNECT, timeout_seconds=90).stdout
+        assert "s hosted-engine:" not in lab.ssh(host, *SANLOCK_STATUS).stdout
+        assert "not connected: nothing to do" in lab.ssh(host, *DISCONNECT).stdout
+        assert "is connected at" in lab.ssh(host, "hosted-engine", "--connect-storage").stdout
+        lab.ssh(host, "systemctl", "start", *DAEMONS)
+        lab.wait_until(lambda: joined(lab), care.BACK_WITHIN_SECONDS, "all hosts have joined")
+    finally:
+        care.mend(lab)
+    assert care.boot_of_engine(lab) == boot
+
+
 def add_password(lab: Lab, host: str, password: str) -> "CompletedProcess[str]":
     """Run the verb; its exit code is for the test to judge."""
     (lab.machine(host).root / "root/ticket").write_text(f"{password}\n")
@@ -82,5 +105,5 @@ def add_password(lab: Lab, host: str, password: str) -> "CompletedProcess[str]":
 
 def joined(lab: Lab) -> bool:
     """Whether sanlock on every host is in the lockspace with the host's own id."""
-    said = care.on_all(lab, "sanlock", "client", "status")
+    said = care.on_all(lab, *SANLOCK_STATUS)
     return all(f"s hosted-engine:{host.host_id}:" in said[host.name] for host in lab.hosts)
