@@ -77,7 +77,7 @@ def test_a_lockspace_is_made_anew_when_nobody_uses_it(lab: Lab) -> None:
     assert care.boot_of_engine(lab) == boot
 
 
-def test_the_storage_is_disconnected_and_connected_again(lab: Lab) -> None:
+def test_the_storage_is_disconnected(lab: Lab) -> None:
     care.wait_until_settled(lab)
     boot, host = care.boot_of_engine(lab), care.idle_host(lab)
     try:
@@ -85,15 +85,21 @@ def test_the_storage_is_disconnected_and_connected_again(lab: Lab) -> None:
         assert refused.returncode == 1
         assert "Stop them first: systemctl stop ovirt-ha-agent ovirt-ha-broker" in refused.stderr
         lab.ssh(host, "systemctl", "stop", *DAEMONS)
-        assert "s hosted-engine:" in lab.ssh(host, *SANLOCK_STATUS).stdout
+        # The agent has given its own id back; the one for the engine VM's lease stays.
+        assert len(lockspaces(lab, host)) == 1
         assert "is disconnected" in lab.ssh(host, *DISCONNECT, timeout_seconds=90).stdout
-        assert "s hosted-engine:" not in lab.ssh(host, *SANLOCK_STATUS).stdout
+        assert lockspaces(lab, host) == []
         assert "not connected: nothing to do" in lab.ssh(host, *DISCONNECT).stdout
-        assert "is connected at" in lab.ssh(host, "hosted-engine", "--connect-storage").stdout
-        lab.ssh(host, "systemctl", "start", *DAEMONS)
-        lab.wait_until(lambda: joined(lab), care.BACK_WITHIN_SECONDS, "all hosts have joined")
+        assert "10.88.0.1" not in lab.ssh(host, "cat", "/proc/mounts").stdout
+        # And back again by a boot: this machine's kernel has no NFS client, the lab binds a folder.
+        refused = lab.ssh(host, "hosted-engine", "--connect-storage", check=False)
+        assert refused.returncode == 1
+        assert "The storage domain is not connected: mount -t nfs 10.88.0.1:/" in refused.stderr
     finally:
+        lab.power_off(host)
+        lab.power_on(host)
         care.mend(lab)
+    assert joined(lab)
     assert care.boot_of_engine(lab) == boot
 
 
@@ -101,6 +107,12 @@ def add_password(lab: Lab, host: str, password: str) -> "CompletedProcess[str]":
     """Run the verb; its exit code is for the test to judge."""
     (lab.machine(host).root / "root/ticket").write_text(f"{password}\n")
     return lab.ssh(host, ADD_PASSWORD, check=False)
+
+
+def lockspaces(lab: Lab, host: str) -> list[str]:
+    """What sanlock on this host is in."""
+    said = lab.ssh(host, *SANLOCK_STATUS).stdout
+    return [line for line in said.splitlines() if line.startswith("s ")]
 
 
 def joined(lab: Lab) -> bool:
