@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,16 +69,14 @@ class SshShell:
         # A remote that reads its stdin would wait for ever on an open channel.
         line = shlex.join(argv) + (" </dev/null" if stdin is None else "")
         runner = WholeOutput(self._opened(), stdin, timeout_seconds)
+        began = time.monotonic()
         try:
             result = runner.run(
                 line, hide=True, warn=True, in_stream=False, timeout=timeout_seconds
             )
         except invoke.exceptions.CommandTimedOut as error:
             self.close()
-            raise NoAnswer(
-                f"{self._at()}: `{_short(argv)}` gave no end within {timeout_seconds:.0f} s; it"
-                " may still be running there"
-            ) from error
+            raise self._no_answer(argv, timeout_seconds) from error
         except (paramiko.SSHException, OSError, EOFError, invoke.exceptions.ThreadException) as e:
             self.close()
             raise LostContact(
@@ -86,6 +85,9 @@ class SshShell:
             ) from e
         if result.exited == -1:  # what paramiko says when the connection ends before the command
             self.close()
+            # invoke ends a command that takes too long so, and may not know yet that it has.
+            if time.monotonic() - began >= timeout_seconds:
+                raise self._no_answer(argv, timeout_seconds)
             raise LostContact(
                 f"{self._at()}: contact lost while `{_short(argv)}` ran; whether it ended is"
                 " unknown"
@@ -100,6 +102,12 @@ class SshShell:
         if connection is not None:
             connection.close()
         _ended(proxy)
+
+    def _no_answer(self, argv: Sequence[str], timeout_seconds: float) -> NoAnswer:
+        return NoAnswer(
+            f"{self._at()}: `{_short(argv)}` gave no end within {timeout_seconds:.0f} s; it"
+            " may still be running there"
+        )
 
     def _at(self) -> str:
         return f"{self._host.name} ({self._host.address}, port {self._host.port})"

@@ -22,6 +22,7 @@ from tasks.env import (
 )
 from tasks.inventory import Host
 from tasks.shell import SshShell
+from tasks.ssh_runner import WholeOutput
 from tasks.steps import StepLost, run_once
 from tests.tasks.real_sshd import QUICK, Sshd, free_port
 
@@ -71,6 +72,15 @@ def test_a_command_without_an_end_is_given_up(ssh_shell: SshShell) -> None:
         ssh_shell.run(["sleep", "20"], timeout_seconds=1)
     assert time.monotonic() - started < 6
     assert ssh_shell.run(["echo", "back"]).stdout == "back\n"
+
+
+def test_a_command_without_an_end_is_no_lost_contact_while_its_timer_still_ends(
+    ssh_shell: SshShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """invoke asks whether its timer's thread is over; that may be a moment after it has acted."""
+    monkeypatch.setattr(WholeOutput, "timed_out", False)
+    with pytest.raises(NoAnswer, match="no end within 1 s; it may still be running"):
+        ssh_shell.run(["sleep", "20"], timeout_seconds=1)
 
 
 def test_a_session_killed_while_a_command_runs_is_lost_contact(
