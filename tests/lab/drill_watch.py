@@ -30,7 +30,9 @@ AGENT_LOG = "var/log/ovirt-hosted-engine-ha/agent.log"
 EMULATOR_LOG = "var/log/libvirt/qemu/HostedEngine.log"
 LAST_LINES = 60
 # daemon_log.LINE: thread::level::time::...; the lab's hosts tell the time in UTC.
-START = re.compile(r"::(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})::.*attempting to start engine VM")
+AT = r"::(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})::"
+START = re.compile(f"{AT}.*attempting to start engine VM")
+REQUEST = re.compile(rf"{AT}.*\[\w+/request-[\w-]+\]$")
 
 
 class Watch:
@@ -207,11 +209,20 @@ def vm_place(lab: Lab) -> str:
 
 def starts(lab: Lab, since_wall: float) -> list[tuple[str, float]]:
     """When which host's agent decided to start the engine VM, by its own log."""
+    return _logged(lab, START, since_wall)
+
+
+def requests(lab: Lab, since_wall: float) -> list[tuple[str, float]]:
+    """When which host's agent asked anything of libvirt, by its own log."""
+    return _logged(lab, REQUEST, since_wall)
+
+
+def _logged(lab: Lab, line: re.Pattern[str], since_wall: float) -> list[tuple[str, float]]:
     found = []
     for host in lab.hosts:
         log = lab.machine(host.name).root / AGENT_LOG
-        for line in log.read_text().splitlines() if log.exists() else ():
-            if said := START.search(line):
+        for text in log.read_text().splitlines() if log.exists() else ():
+            if said := line.search(text):
                 wall = datetime.fromisoformat(f"{said[1].replace(',', '.')}+00:00").timestamp()
                 found += [(host.name, wall)] if wall >= since_wall else []
     return sorted(found, key=lambda start: start[1])

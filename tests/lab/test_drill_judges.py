@@ -3,7 +3,7 @@
 from ha.core.bounds import unsafe
 from ha.core.timing import Timing
 from ha.simulator.timeline import Bar, Lane, Timeline
-from tests.lab.drill_watch import START
+from tests.lab.drill_watch import REQUEST, START
 from tests.lab.drills import TIMING, begins_after, end_at, penalised
 
 VM = Lane(
@@ -43,6 +43,17 @@ def test_a_start_is_found_in_the_agents_log() -> None:
     assert found
     assert found[1] == "2026-11-23 02:51:00,123"
     assert not START.search(line.replace("attempting", "about"))
+
+
+def test_what_an_agent_asked_of_libvirt_is_found_in_its_log() -> None:
+    line = (
+        "MainThread::INFO::2026-11-23 10:20:16,870::agent_log::76::ha.agent::(_answer) Starting"
+        " the engine VM [EngineStart/request-start-vm]"
+    )
+    found = REQUEST.search(line)
+    assert found
+    assert found[1] == "2026-11-23 10:20:16,870"
+    assert not REQUEST.search(line.replace("request-start-vm", "start-vm-accepted"))
 
 
 def test_the_limits_of_the_drills_are_safe_ones() -> None:

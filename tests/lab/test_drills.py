@@ -11,10 +11,13 @@ import pytest
 from tests.lab import care
 from tests.lab.bare_lease import BareLease
 from tests.lab.cluster import Lab
+from tests.lab.commands import CommandFailed
 from tests.lab.drill_watch import (
     bring_into_step,
     emulators,
     kill_emulator,
+    last_words,
+    requests,
     starts,
     timing_of,
     vm_place,
@@ -189,10 +192,18 @@ def test_the_vm_migrates_away(drill_lab: Lab) -> None:
     address = lab.machine(other).host.address
     title = "Somebody migrates the engine VM, and tells no agent"
     with drill(lab, "migration", title, bound_seconds=2 * bounds.turns) as going_on:
+        began = time.time()
         going_on.watch.fault(f"migrate {host} to {other}")
         move = ("virsh", "migrate", "--live", "--unsafe", "HostedEngine")
-        lab.ssh(host, *move, f"qemu+tcp://{other}/system", f"tcp://{address}")
+        try:
+            lab.ssh(host, *move, f"qemu+tcp://{other}/system", f"tcp://{address}")
+        except CommandFailed as refusal:
+            # Seen once, on a busy machine: libvirt could not reach the other's port.
+            print(refusal, last_words(lab), sep="\n")
+            assert requests(lab, began) == []  # no agent had a hand in it
+            lab.ssh(host, *move, f"qemu+tcp://{other}/system", f"tcp://{address}")
         going_on.until_good()
+        assert requests(lab, began) == []
     assert going_on.same_boot()
     assert care.engine_host(lab) == other
 
