@@ -213,7 +213,7 @@ def starts(lab: Lab, since_wall: float) -> list[tuple[str, float]]:
 
 
 def requests(lab: Lab, since_wall: float) -> list[tuple[str, float]]:
-    """When which host's agent asked anything of libvirt, by its own log."""
+    """When which host's agent requested a start, a shutdown or a power cut, by its own log."""
     return _logged(lab, REQUEST, since_wall)
 
 

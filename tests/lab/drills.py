@@ -28,8 +28,8 @@ TIMING = {
     "away_seconds": 10.0,
     "bad_health_seconds": 22.0,
     "stopping_seconds": 5.0,
-    # Not shorter: on a busy machine the host whose VM was killed would be back in the race for it
-    # before another one has started.
+    # Well above what a start elsewhere takes on a busy machine: the host whose VM was killed is not
+    # to be back in the race for it by then. (The default is 600.)
     "unexpected_seconds": 30.0,
     "blind_seconds": 20.0,
 }

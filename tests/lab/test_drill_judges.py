@@ -45,7 +45,7 @@ def test_a_start_is_found_in_the_agents_log() -> None:
     assert not START.search(line.replace("attempting", "about"))
 
 
-def test_what_an_agent_asked_of_libvirt_is_found_in_its_log() -> None:
+def test_a_request_is_found_in_the_agents_log() -> None:
     line = (
         "MainThread::INFO::2026-11-23 10:20:16,870::agent_log::76::ha.agent::(_answer) Starting"
         " the engine VM [EngineStart/request-start-vm]"
