@@ -1,7 +1,7 @@
 """Labs for tests: one deployed cluster for all of them, and the one place that skips them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -9,11 +9,13 @@ from tests.lab import care
 from tests.lab.by_hand import ByHand
 from tests.lab.cluster import Lab
 from tests.lab.control_node import ControlNode
+from tests.lab.drill_watch import last_words
 from tests.lab.drills import PRODUCTION
 from tests.lab.drills import TIMING as DRILL_TIMING
 from tests.lab.requirements import why_not
 from tests.lab.watched_dd import WatchedDd
 
+LABS = {"lab", "block_lab", "drill_lab"}
 # The deployed lab's limits, shorter than production's where only waiting is at stake.
 TIMING = {"loop_seconds": 2.0, "host_alive_seconds": 15.0, "away_seconds": 10.0}
 
@@ -29,6 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in wanting:
         if reasons:
             item.add_marker(pytest.mark.skip(reason=f"no lab here: {'; '.join(reasons)}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    """Tell with a failed test what the hosts of its lab said last, before the lab goes down."""
+    report = yield
+    if report.failed and report.when == "call":
+        for name in LABS.intersection(getattr(item, "funcargs", {})):
+            report.sections.append((f"last words of {name}", last_words(item.funcargs[name])))
+    return report
 
 
 def _name(kind: str) -> str:

@@ -19,6 +19,7 @@ from ha.storage_domain import BLOCK_VM_LEASE_OFFSET_BYTES
 from tasks.lockspace_area import LEADER
 from tests.lab.block_storage import BlockStorage
 from tests.lab.cluster import Lab
+from tests.lab.commands import LabError
 from tests.lab.domain import ENGINE, METADATA
 from tests.lab.heartbeats import spans
 
@@ -229,7 +230,7 @@ def _logged(lab: Lab, line: re.Pattern[str], since_wall: float) -> list[tuple[st
 
 
 def last_words(lab: Lab) -> str:
-    """What agents, libvirt and the engine VM's emulators logged last, for a drill that went wrong.
+    """What agents, libvirt and the engine VM's emulators logged last, for a test that failed.
 
     It is the only thing left of a lab that has gone down with its test.
     """
@@ -240,5 +241,9 @@ def last_words(lab: Lab) -> str:
             lines = log.read_text(errors="replace").splitlines() if log.exists() else []
             said += [f"--- {host.name} /{name}", *lines[-LAST_LINES:]]
         journal = ("journalctl", "--no-pager", "--lines=20", "--unit=libvirtd", "--unit=sanlock")
-        said += [f"--- {host.name} journal", lab.ssh(host.name, *journal, check=False).stdout]
+        said.append(f"--- {host.name} journal")
+        try:
+            said.append(lab.ssh(host.name, *journal, check=False, timeout_seconds=10).stdout)
+        except LabError as error:
+            said.append(str(error))
     return "\n".join(said)

@@ -18,7 +18,7 @@ from tasks.witnesses import maintenance_flag, records
 from tests.lab import care
 from tests.lab.cluster import Lab
 from tests.lab.commands import LabError
-from tests.lab.drill_watch import Watch, last_words, timing_of
+from tests.lab.drill_watch import Watch, timing_of
 from tests.lab.heartbeats import spans
 
 PRODUCTION = os.environ.get("PACE") == "production"
@@ -83,11 +83,7 @@ def drill(lab: Lab, name: str, title: str, *, bound_seconds: float) -> Iterator[
     boots = len(spans(lab.heartbeats()))
     with Watch(lab, title) as watch:
         going_on = Drill(lab, watch, boots, bound_seconds)
-        try:
-            yield going_on
-        except Exception:
-            print(last_words(lab))
-            raise
+        yield going_on
         # The VM stayed: what the hosts said before still stands on the whiteboard for a while.
         stale = 2 * timing_of(lab).loop_seconds if going_on.same_boot() else 0.0
         until_at_work(lab, for_seconds=stale)

@@ -22,6 +22,11 @@ def host_address(host_id: int) -> str:
     return f"{SUBNET}.{10 + host_id}"
 
 
+def host_mac(host_id: int) -> str:
+    """The hardware address of that host's cable, and of its bridge."""
+    return f"52:54:00:88:00:{10 + host_id:02x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """The network of the lab with that instance id."""
@@ -50,15 +55,22 @@ class Network:
         self._ip("link", "set", BRIDGE, "up")
 
     def add_host(self, host: str, host_id: int) -> None:
-        """Make a host's namespace; its eth0 is a port of the bridge that VMs join, as in oVirt."""
+        """Make a host's namespace; its eth0 is a port of the bridge that VMs join, as in oVirt.
+
+        A bridge without an address of its own takes the lowest of its ports'. With bad luck in the
+        drawing of eth0's that is the VM's, and equal on both ends of a migration: they lose sight
+        of each other until libvirt gives the migration up.
+        """
         netns = self.host_netns(host)
         run(["ip", "netns", "add", netns])
         cable = self.cable(host)
-        self._ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", netns)
+        mac = ("address", host_mac(host_id))
+        self._ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", *mac, "netns", netns)
         self._ip("link", "set", cable, "master", BRIDGE, "up")
         steps = (
             "link set lo up",
-            f"link add {HOST_BRIDGE} type bridge stp_state 0 forward_delay 0",
+            f"link add {HOST_BRIDGE} address {host_mac(host_id)}"
+            " type bridge stp_state 0 forward_delay 0",
             f"link set eth0 master {HOST_BRIDGE} up",
             f"addr add {host_address(host_id)}/24 dev {HOST_BRIDGE}",
             f"link set {HOST_BRIDGE} up",

@@ -10,6 +10,7 @@ from tests.lab.by_hand import ByHand
 from tests.lab.cluster import Lab
 from tests.lab.commands import CommandFailed, LabError, run
 from tests.lab.heartbeats import overlaps, read_heartbeats, spans
+from tests.lab.network import HOST_BRIDGE, host_mac
 
 pytestmark = pytest.mark.lab
 TAKEN_OVER_WITHIN_SECONDS = 60
@@ -90,6 +91,18 @@ def test_a_pulled_cable_cuts_the_host_off_until_it_is_healed(by_hand: ByHand) ->
     assert not by_hand.lab.access.answers("h2")
     by_hand.lab.heal("h2")
     by_hand.lab.wait_until(lambda: by_hand.lab.access.answers("h2"), 10, "h2 answers")
+
+
+def test_a_bridge_keeps_its_address_whatever_joins_it(by_hand: ByHand) -> None:
+    addresses = ["cat", "/sys/class/net/eth0/address", f"/sys/class/net/{HOST_BRIDGE}/address"]
+    before = by_hand.lab.ssh("h1", *addresses).stdout.split()
+    lower = f"ip link add low0 address 02:00:00:00:00:01 master {HOST_BRIDGE} type veth"
+    by_hand.lab.ssh("h1", lower)
+    try:
+        after = by_hand.lab.ssh("h1", *addresses).stdout.split()
+    finally:
+        by_hand.lab.ssh("h1", "ip link del low0")
+    assert before == after == [host_mac(1), host_mac(1)]
 
 
 def test_the_engine_stand_in_says_where_it_runs(by_hand: ByHand) -> None:
