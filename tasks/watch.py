@@ -19,15 +19,16 @@ from tasks.whiteboard_table import BlockRow, block_rows, blocks_markdown
 from tasks.witnesses import ReadFailed, live_ids, maintenance_flag, read_raw
 
 LOCKSPACE = "hosted-engine"
+SAID_CHARACTERS = 500  # of a host that could not look; an anomaly is told in one line
 # The configured host id, then where the links lead that the storage domain has.
 READ_PLACES = r"""
 LC_ALL=C; export LC_ALL
 sed -n 's/^host_id=\([0-9]*\)$/id\t\1/p' "$1" 2>/dev/null
-find -L "$2" -name 'hosted-engine.metadata' -o -name 'hosted-engine.lockspace' 2>/dev/null |
+find -L "$2" -name 'hosted-engine.metadata' -o -name 'hosted-engine.lockspace' |
 while IFS= read -r link; do
-  target=$(readlink -f -- "$link") || continue
+  target=$(readlink -f -- "$link") || { echo "$link leads nowhere" >&2; continue; }
   if [ -b "$target" ]; then size=$(blockdev --getsize64 "$target")
-  else size=$(stat -c %s -- "$target" 2>/dev/null) || continue; fi
+  else size=$(stat -c %s -- "$target"); fi || continue
   printf '%s\t%s\t%s\n' "${link##*.}" "$size" "$link"
 done
 exit 0
@@ -53,6 +54,7 @@ class HostSight:
     look: HostLook | None = None
     configured_id: int | None = None
     places: tuple[Place, ...] = ()
+    missed: str = ""  # what the host said of places that it could not look at
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ def _sight(here: World, cluster: str, name: str, look_seconds: float) -> HostSig
                 configured = int(number)
             case ["metadata" | "lockspace" as kind, size, path] if size.isdigit():
                 places.append(Place(kind, path, int(size)))
-    return HostSight(name, host_id, "", seen, configured, tuple(places))
+    missed = "; ".join(ran.stderr.split("\n")).strip("; ")[:SAID_CHARACTERS]
+    return HostSight(name, host_id, "", seen, configured, tuple(places), missed)
 
 
 def _storage(cluster: str, sight: HostSight) -> StorageSight:
@@ -190,7 +193,8 @@ def _faults(shell: Shell, sight: HostSight, timeout_seconds: float) -> dict[str,
 def _place(sight: HostSight, kind: str) -> Place:
     found = [place for place in sight.places if place.kind == kind]
     if len(found) != 1:
-        raise ReadFailed(f"{len(found)} times hosted-engine.{kind} below {LINKS}")
+        why = f": {sight.missed}" if sight.missed else ""
+        raise ReadFailed(f"{len(found)} times hosted-engine.{kind} below {LINKS}{why}")
     return found[0]
 
 

@@ -112,6 +112,18 @@ def no_storage(watched: Watched) -> None:
     (watched.cluster.file.parents[2] / "ha_agent/hosted-engine.metadata").unlink()
 
 
+def link_to_itself(watched: Watched) -> None:
+    link = watched.cluster.file.parents[2] / "ha_agent/hosted-engine.metadata"
+    link.unlink()
+    link.symlink_to(link.name)
+
+
+def link_to_nothing(watched: Watched) -> None:
+    link = watched.cluster.file.parents[2] / "ha_agent/hosted-engine.metadata"
+    link.unlink()
+    link.symlink_to("/no/such/image")
+
+
 def overdue(watched: Watched) -> None:
     enter_maintenance.fn("lab", "ticket 7")
     later(watched, 86_400)
@@ -130,6 +142,8 @@ SEEN = [
     (no_score, {"no-eligible-host": "h1: score 0"}),
     (no_agent, {"no-eligible-host": "no host writes"}),
     (no_storage, {"storage-unreadable": "0 times hosted-engine.metadata"}),
+    (link_to_itself, {"storage-unreadable": "Too many levels of symbolic links"}),
+    (link_to_nothing, {"storage-unreadable": "hosted-engine.metadata leads nowhere"}),
     (overdue, {"forgotten-maintenance": "ticket 7"}),
 ]
 
