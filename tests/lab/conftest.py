@@ -8,7 +8,7 @@ import pytest
 from tests.lab import care
 from tests.lab.by_hand import ByHand
 from tests.lab.cluster import Lab
-from tests.lab.control_node import ControlNode
+from tests.lab.control_node import TIMING, ControlNode
 from tests.lab.drill_watch import last_words
 from tests.lab.drills import PRODUCTION
 from tests.lab.drills import TIMING as DRILL_TIMING
@@ -16,8 +16,6 @@ from tests.lab.requirements import why_not
 from tests.lab.watched_dd import WatchedDd
 
 LABS = {"lab", "block_lab", "drill_lab"}
-# The deployed lab's limits, shorter than production's where only waiting is at stake.
-TIMING = {"loop_seconds": 2.0, "host_alive_seconds": 15.0, "away_seconds": 10.0}
 
 
 def _say(line: str) -> None:

@@ -30,6 +30,8 @@ from tests.lab.demo_console import Command
 ROOT = Path(__file__).parents[2]
 RUNBOOK = "metadata-too-new"
 UNDO = "restore-metadata"
+# The deployed lab's limits, shorter than production's where only waiting is at stake.
+TIMING = {"loop_seconds": 2.0, "host_alive_seconds": 15.0, "away_seconds": 10.0}
 # The lab's agents take a turn every 2 s where production's take 10: as many turns, less waiting.
 SHORT_LIMITS = {"publish_seconds": 3, "quiet_seconds": 5, "settle_seconds": 5}
 LIMITS = "tasks.limits.catalogue"

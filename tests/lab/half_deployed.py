@@ -1,9 +1,18 @@
 """A host on which `hosted-engine --deploy` broke off, as it does with operators."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
 from tests.lab.cluster import Lab
 from tests.lab.commands import CommandFailed, run
+from tests.lab.control_node import TIMING, ControlNode
 from tests.lab.deploy import ANSWERS, ENGINE_IMAGE, Deployment
+from tests.lab.domain import SD_UUID
+from tests.lab.storage import MOUNT_POINT
 
+DOMAIN = f"{MOUNT_POINT}/{SD_UUID}"
 BOOTSTRAP = "/var/tmp/localvm7x2k"
 # Upstream's bootstrap VM, as its failed role leaves it: defined, running, with a disk of its own.
 BOOTSTRAP_XML = f"""<domain type='kvm'>
@@ -19,6 +28,24 @@ BOOTSTRAP_XML = f"""<domain type='kvm'>
   </devices>
 </domain>
 """
+
+
+@contextmanager
+def one_host(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ControlNode]:
+    """One host with the product installed, not deployed, and a control node in that folder."""
+    lab = Lab(f"{folder.name}-{folder.parent.name}", hosts=1, timing=TIMING, say=print)
+    try:
+        lab.up()
+        install(lab)
+        node = ControlNode(folder / "home", lab, settings)
+        node.prepare()
+        node.serve()
+        yield node
+        node.stop_serving()
+    finally:
+        lab.down()
 
 
 def install(lab: Lab) -> None:

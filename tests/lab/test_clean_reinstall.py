@@ -9,33 +9,21 @@ from flows.clean_reinstall import clean_reinstall
 from tasks.refusal import CheckRefused
 from tests.lab import half_deployed
 from tests.lab.cluster import Lab
-from tests.lab.conftest import TIMING
 from tests.lab.control_node import ControlNode
 from tests.lab.deploy import ANSWERS
 from tests.lab.domain import SD_UUID
-from tests.lab.storage import MOUNT_POINT
+from tests.lab.half_deployed import DOMAIN
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-DOMAIN = f"{MOUNT_POINT}/{SD_UUID}"
 UNITS = ("ovirt-ha-agent", "ovirt-ha-broker")
 
 
 @pytest.fixture(scope="module")
 def one_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlNode]:
     """One host with the product installed, not deployed, and a control node."""
-    folder = tmp_path_factory.mktemp("one-host")
-    lab = Lab(f"one-{folder.parent.name}", hosts=1, timing=TIMING, say=print)
-    try:
-        lab.up()
-        half_deployed.install(lab)
-        node = ControlNode(folder / "home", lab)
-        node.prepare()
-        node.serve()
+    with half_deployed.one_host(tmp_path_factory.mktemp("one-host")) as node:
         yield node
-        node.stop_serving()
-    finally:
-        lab.down()
 
 
 def there(lab: Lab, *paths: str) -> list[str]:

@@ -22,6 +22,7 @@ STEP = "initialise_lockspace@h1"
 GATE = "approve_lockspace_write"
 WRITE = "sanlock direct init -s hosted-engine:0:/rhev/lockspace:0"
 REISSUE = "hosted-engine --set-maintenance --mode=none"
+SHUTDOWN = "hosted-engine --vm-shutdown"
 
 
 @dataclass
@@ -94,6 +95,16 @@ def test_once_is_well(told: Told) -> None:
     told.sent("leave_global_maintenance.2@h1", REISSUE, 2)
     told.wrote(WRITE, REISSUE, REISSUE)
     told.judge()
+
+
+def test_two_steps_may_give_the_same_command(told: Told) -> None:
+    for step in ("shut_down_engine@h1", "shut_down_rescue@h1"):
+        told.sent(step, SHUTDOWN)
+    told.wrote(WRITE, SHUTDOWN, SHUTDOWN)
+    told.judge()
+    told.wrote(WRITE, SHUTDOWN, SHUTDOWN, SHUTDOWN)
+    with pytest.raises(AssertionError, match="given 3 times: hosted-engine --vm-shutdown"):
+        told.judge()
 
 
 TWICE: dict[str, Callable[[Told], None]] = {

@@ -4,65 +4,34 @@ The monitor's code is the same in both versions: what is tested is how it gets t
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tasks.journal import Kind, Phase
-from tasks.upgrade_hosts import version_in
-from tasks.witnesses import records
-from tests.lab import care, rpm
+from tests.lab import care
 from tests.lab.cluster import Lab
 from tests.lab.control_node import ControlNode
 from tests.lab.heartbeats import spans
+from tests.lab.versions import all_are_new, begin_with_the_old, installed, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 RUNBOOK = "upgrade"
-AT_WORK_WITHIN_SECONDS = 60
 ENDS_WITHIN_SECONDS = 400
 FAILS = "/etc/lab/fail-update"
-ENGINE = "ovirt-engine {0}\\novirt-engine-setup {0}\\nlab-base {0}\\n"
 
 
 @pytest.fixture
 def version_1(lab: Lab, control_node: ControlNode) -> Iterator[Lab]:
-    """The lab with the monitor as an RPM of version 1, and version 2 offered to all."""
-    old, new = rpm.packages(lab, "1.0"), rpm.packages(lab, "2.0")
-    names = [host.name for host in lab.hosts]
-
-    def install(host: str) -> None:
-        rpm.offer(lab, host, old)
-        lab.ssh(host, "dnf", "-y", "-q", "install", rpm.MONITOR, "lab-extra")
-        restart = "systemctl restart ovirt-ha-broker && systemctl restart ovirt-ha-agent"
-        lab.ssh(host, f"systemctl daemon-reload && {restart}")
-
-    with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(install, names))
-    lab.wait_until(lambda: running(lab) == {"1.0-1"}, AT_WORK_WITHIN_SECONDS, "version 1 runs")
-    care.wait_until_settled(lab)
-    with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda host: rpm.offer(lab, host, new), names))
-    lab.ssh("engine", f"printf '{ENGINE.format('2.0-1')}' > /var/lib/engine/available")
+    """The lab at version 1, and version 2 offered to all."""
+    begin_with_the_old(lab)
     yield lab
     care.on_all(lab, "rm", "-f", FAILS)
     run_id = control_node.unfinished(RUNBOOK)
     if run_id:
         control_node.read("cancel", run_id, accept=(0, 1))
-    for name in names:
-        lab.ssh(name, "hosted-engine", "--set-maintenance", "--mode=none", check=False)
+    for host in lab.hosts:
+        lab.ssh(host.name, "hosted-engine", "--set-maintenance", "--mode=none", check=False)
     care.mend(lab)
-
-
-def running(lab: Lab) -> set[str]:
-    """The versions that the agents tell on the whiteboard."""
-    told = records(care.whiteboard(lab))
-    return {version_in(told[host.host_id].extra) for host in lab.hosts if host.host_id in told}
-
-
-def installed(lab: Lab) -> set[str]:
-    """The versions that rpm has, of both packages, on all hosts."""
-    argv = ("rpm", "-q", "--qf", "%{VERSION}-%{RELEASE}\n", rpm.MONITOR, "lab-extra")
-    return {line for said in care.on_all(lab, *argv).values() for line in said.split()}
 
 
 def approve(node: ControlNode, run_id: str) -> None:
@@ -108,7 +77,8 @@ def test_three_hosts_and_the_engine_go_from_version_1_to_2(
     assert ended["state_type"] == "COMPLETED", ended["message"]
     hosts = [step.partition("@")[2] for step, _ in updates(node, again)]
     assert hosts == [rest, was_on]
-    require_upgraded(lab)
+    assert all_are_new(lab)
+    care.wait_until_settled(lab)
     done = outcomes(node, again)
     assert (done["run_engine_setup"], done[f"move_engine_vm@{was_on}"]) == ("already", "changed")
     # Moved live: not booted again, never two at once.
@@ -142,11 +112,3 @@ def wait_for_second_gate(lab: Lab, node: ControlNode, run_id: str) -> None:
 
     lab.wait_until(asks, ENDS_WITHIN_SECONDS, "the first host is done")
     node.wait_for_gate(run_id)
-
-
-def require_upgraded(lab: Lab) -> None:
-    """Assert that every host has version 2, runs it, says so to the others, and is at work."""
-    assert installed(lab) == {"2.0-1"}
-    assert running(lab) == {"2.0-1"}
-    assert set(care.on_all(lab, "hosted-engine", "--version").values()) == {"2.0-1\n"}
-    care.wait_until_settled(lab)

@@ -8,9 +8,11 @@ from tests.lab.cluster import Lab
 # By program: the arguments (as sh's `case` has them) of the calls that change something.
 CHANGING = {
     "dd": "*of=/rhev/*",
+    "dnf": "'-y update'*",
+    "rm": "*--one-file-system*",
     "sanlock": "*'direct init'*|*rem_lockspace*",
     "systemctl": "start*|stop*|restart*",
-    "hosted-engine": "--set-maintenance*|--vm-*|--add-console*",
+    "hosted-engine": "--set-maintenance*|--vm-*|--add-console*|--deploy*",
     "virsh": "*migrate*|*shutdown*|*destroy*|*create*",
 }
 WRAPPER = """\
