@@ -154,7 +154,7 @@ def _sight(here: World, cluster: str, name: str, look_seconds: float) -> HostSig
                 configured = int(number)
             case ["metadata" | "lockspace" as kind, size, path] if size.isdigit():
                 places.append(Place(kind, path, int(size)))
-    missed = "; ".join(ran.stderr.split("\n")).strip("; ")[:SAID_CHARACTERS]
+    missed = "; ".join(ran.stderr.splitlines())[:SAID_CHARACTERS]
     return HostSight(name, host_id, "", seen, configured, tuple(places), missed)
 
 

@@ -1,7 +1,9 @@
 """What tests of runbooks ask of the cluster, and how they bring it back."""
 
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from ha.core.record import BLOCK_BYTES, RANGE_BYTES, judge_block
 from tasks.witnesses import bad_blocks, block_at, maintenance_flag, records
@@ -10,6 +12,7 @@ from tests.lab.control_node import digest
 from tests.lab.domain import METADATA
 from tests.lab.heartbeats import spans
 
+T = TypeVar("T")
 # What a newer version, or a stranger's old data, looks like to an agent of version 1.
 BAD_HOST_ID = 52
 BAD_BLOCK = b"2|2|1|52|0|x|h".ljust(BLOCK_BYTES, b"\0")
@@ -41,10 +44,14 @@ def services(lab: Lab) -> set[str]:
 
 def on_all(lab: Lab, *argv: str) -> dict[str, str]:
     """Run a command on all hosts at once; return what each printed."""
+    return on_each(lab, lambda name: lab.ssh(name, *argv, check=False).stdout)
+
+
+def on_each(lab: Lab, act: Callable[[str], T]) -> dict[str, T]:
+    """Act on all hosts at once; return what came of it."""
     names = [host.name for host in lab.hosts]
     with ThreadPoolExecutor(len(names)) as pool:
-        ran = pool.map(lambda name: lab.ssh(name, *argv, check=False).stdout, names)
-        return dict(zip(names, ran, strict=True))
+        return dict(zip(names, pool.map(act, names), strict=True))
 
 
 def engine_host(lab: Lab) -> str:

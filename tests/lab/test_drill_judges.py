@@ -1,4 +1,8 @@
-"""What is read out of a drill's timeline."""
+"""What is read out of a drill's timeline, and of the agents' logs."""
+
+import re
+
+import pytest
 
 from ha.core.bounds import unsafe
 from ha.core.timing import Timing
@@ -34,26 +38,30 @@ def test_a_host_that_was_shut_out_is_found() -> None:
     assert penalised(made) == {"h2"}
 
 
-def test_a_start_is_found_in_the_agents_log() -> None:
-    line = (
+LOGGED = [
+    (
+        START,
         "MainThread::INFO::2026-11-23 02:51:00,123::agent_log::77::ha.agent::(_transition) Engine"
-        " down and local host has best score (3400), attempting to start engine VM"
-    )
-    found = START.search(line)
+        " down and local host has best score (3400), attempting to start engine VM",
+        ("attempting", "about"),
+    ),
+    (
+        REQUEST,
+        "MainThread::INFO::2026-11-23 02:51:00,123::agent_log::76::ha.agent::(_answer) Starting"
+        " the engine VM [EngineStart/request-start-vm]",
+        ("request-start-vm", "start-vm-accepted"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "line", "other"), LOGGED, ids=["start", "request"])
+def test_what_an_agent_did_is_found_in_its_log(
+    wanted: re.Pattern[str], line: str, other: tuple[str, str]
+) -> None:
+    found = wanted.search(line)
     assert found
     assert found[1] == "2026-11-23 02:51:00,123"
-    assert not START.search(line.replace("attempting", "about"))
-
-
-def test_a_request_is_found_in_the_agents_log() -> None:
-    line = (
-        "MainThread::INFO::2026-11-23 10:20:16,870::agent_log::76::ha.agent::(_answer) Starting"
-        " the engine VM [EngineStart/request-start-vm]"
-    )
-    found = REQUEST.search(line)
-    assert found
-    assert found[1] == "2026-11-23 10:20:16,870"
-    assert not REQUEST.search(line.replace("request-start-vm", "start-vm-accepted"))
+    assert not wanted.search(line.replace(*other))
 
 
 def test_the_limits_of_the_drills_are_safe_ones() -> None:

@@ -29,8 +29,7 @@ def version_1(lab: Lab, control_node: ControlNode) -> Iterator[Lab]:
     run_id = control_node.unfinished(RUNBOOK)
     if run_id:
         control_node.read("cancel", run_id, accept=(0, 1))
-    for host in lab.hosts:
-        lab.ssh(host.name, "hosted-engine", "--set-maintenance", "--mode=none", check=False)
+    care.on_all(lab, care.LEAVE_MAINTENANCE)
     care.mend(lab)
 
 

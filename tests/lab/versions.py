@@ -1,8 +1,5 @@
 """Versions of what an upgrade replaces: on the hosts real RPMs, in the engine stand-ins."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 from tasks.upgrade_hosts import version_in
 from tasks.witnesses import records
 from tests.lab import care, rpm
@@ -25,10 +22,10 @@ def begin_with_the_old(lab: Lab) -> None:
         lab.ssh(host, "dnf", "-y", "-q", "install", *wanted)
         lab.ssh(host, f"systemctl daemon-reload && {RESTART}")
 
-    on_each(lab, install)
+    care.on_each(lab, install)
     lab.wait_until(lambda: running(lab) == {"1.0-1"}, AT_WORK_WITHIN_SECONDS, "version 1 runs")
     care.wait_until_settled(lab)
-    on_each(lab, lambda host: rpm.offer(lab, host, new))
+    care.on_each(lab, lambda host: rpm.offer(lab, host, new))
     for which, version in (("installed", OLD), ("available", NEW)):
         lab.ssh("engine", f"printf '{ENGINE.format(f'{version}-1')}' > /var/lib/engine/{which}")
 
@@ -49,10 +46,3 @@ def all_are_new(lab: Lab) -> bool:
     """Whether every host has version 2, runs it and says so to the others."""
     said = set(care.on_all(lab, "hosted-engine", "--version").values())
     return (installed(lab), running(lab), said) == ({"2.0-1"}, {"2.0-1"}, {"2.0-1\n"})
-
-
-def on_each(lab: Lab, act: Callable[[str], None]) -> None:
-    """Act on all hosts at once."""
-    names = [host.name for host in lab.hosts]
-    with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(act, names))
